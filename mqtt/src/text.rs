@@ -1,0 +1,130 @@
+//! UTF-8 Encoded Strings (section 1.5.4), validated once.
+
+use bytes::Bytes;
+use std::fmt;
+use std::ops::Deref;
+
+/// A UTF-8 Encoded String without U+0000, a cheap-to-clone view of received or static bytes.
+///
+/// Holding one proves that [MQTT-1.5.4-1] and [MQTT-1.5.4-2] were checked. Its length is at most 65,535 bytes.
+/// A clone made from a received packet keeps the whole read buffer alive: use [`Text::detach`] for what is stored.
+#[derive(Clone, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Text(Bytes);
+
+/// Why bytes are not a [`Text`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TextError {
+    /// More than 65,535 bytes.
+    TooLong,
+    /// Contains U+0000.
+    Null,
+    /// Not well-formed UTF-8 (surrogates included).
+    NotUtf8,
+}
+
+impl fmt::Display for TextError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::TooLong => "longer than 65535 bytes",
+            Self::Null => "contains U+0000",
+            Self::NotUtf8 => "is not well-formed UTF-8",
+        })
+    }
+}
+
+impl std::error::Error for TextError {}
+
+impl Text {
+    /// Checks the bytes.
+    ///
+    /// # Errors
+    /// See [`TextError`].
+    pub fn new(bytes: Bytes) -> Result<Self, TextError> {
+        if bytes.len() > usize::from(u16::MAX) {
+            return Err(TextError::TooLong);
+        }
+        let text = std::str::from_utf8(&bytes).map_err(|_| TextError::NotUtf8)?;
+        if text.as_bytes().contains(&0) {
+            return Err(TextError::Null);
+        }
+        Ok(Self(bytes))
+    }
+
+    /// The string.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        // `new` has checked it; the check is repeated rather than skipped with `unsafe`.
+        std::str::from_utf8(&self.0).unwrap_or_default()
+    }
+
+    /// The underlying bytes.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// The underlying bytes, shared.
+    #[must_use]
+    pub fn bytes(&self) -> &Bytes {
+        &self.0
+    }
+
+    /// A copy of its own, no longer pinning the buffer it was read from.
+    #[must_use]
+    pub fn detach(&self) -> Self {
+        Self(Bytes::copy_from_slice(&self.0))
+    }
+}
+
+impl Deref for Text {
+    type Target = str;
+    fn deref(&self) -> &str {
+        self.as_str()
+    }
+}
+
+impl TryFrom<&str> for Text {
+    type Error = TextError;
+    fn try_from(text: &str) -> Result<Self, TextError> {
+        Self::new(Bytes::copy_from_slice(text.as_bytes()))
+    }
+}
+
+impl TryFrom<String> for Text {
+    type Error = TextError;
+    fn try_from(text: String) -> Result<Self, TextError> {
+        Self::new(Bytes::from(text))
+    }
+}
+
+impl fmt::Display for Text {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl fmt::Debug for Text {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self.as_str(), f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(bytes: &[u8]) -> Result<Text, TextError> {
+        Text::new(Bytes::copy_from_slice(bytes))
+    }
+
+    #[test]
+    fn a_string_is_checked_once_and_kept_as_it_came() {
+        assert_eq!(check("é/ü".as_bytes()).unwrap().as_str(), "é/ü");
+        // [MQTT-1.5.4-3]: the zero width no-break space is never stripped.
+        assert_eq!(check(b"\xEF\xBB\xBFa").unwrap().as_bytes(), b"\xEF\xBB\xBFa");
+        assert_eq!(check(b"a\0b"), Err(TextError::Null));
+        assert_eq!(check(b"\xED\xA0\x80"), Err(TextError::NotUtf8));
+        assert_eq!(check(b"\xC0\x80"), Err(TextError::NotUtf8));
+        assert_eq!(check(&[b'a'; 65_536]), Err(TextError::TooLong));
+    }
+}

@@ -1,0 +1,64 @@
+//! Topic Names: what a message is published to.
+
+use crate::text::Text;
+use std::fmt;
+use std::ops::Deref;
+
+/// A topic name: at least one character, no wildcards, no U+0000.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct TopicName(Text);
+
+/// Why a string is not a [`TopicName`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NameError {
+    /// [MQTT-4.7.3-1]
+    Empty,
+    /// [MQTT-3.3.2-2]
+    Wildcard,
+}
+
+impl fmt::Display for NameError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Empty => "a topic name has at least one character",
+            Self::Wildcard => "a topic name has no wildcards",
+        })
+    }
+}
+
+impl std::error::Error for NameError {}
+
+impl TopicName {
+    /// Checks the name.
+    ///
+    /// # Errors
+    /// See [`NameError`].
+    pub fn new(text: Text) -> Result<Self, NameError> {
+        if text.as_bytes().is_empty() {
+            return Err(NameError::Empty);
+        }
+        if text.as_bytes().iter().any(|byte| matches!(byte, b'+' | b'#')) {
+            return Err(NameError::Wildcard);
+        }
+        Ok(Self(text))
+    }
+
+    /// The name as text.
+    #[must_use]
+    pub fn text(&self) -> &Text {
+        &self.0
+    }
+}
+
+impl Deref for TopicName {
+    type Target = str;
+    fn deref(&self) -> &str {
+        self.0.as_str()
+    }
+}
+
+impl fmt::Debug for TopicName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.0, f)
+    }
+}
