@@ -1,1 +1,24 @@
-//! The harness of the black-box tests.
+//! The harness of the black-box tests: a broker process, raw MQTT peers, and the packets they speak.
+//!
+//! A failure is a panic that shows the conversation so far: nothing here is meant for other uses than tests.
+
+pub mod broker;
+pub mod log;
+pub mod packet;
+pub mod peer;
+pub mod property;
+mod reader;
+pub mod reply;
+
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+/// How long a test waits for something that must happen: long, because the machine may be busy.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A name that no other test of this process uses, for client identifiers and topics.
+#[must_use]
+pub fn unique(name: &str) -> String {
+    static NEXT: AtomicU32 = AtomicU32::new(1);
+    format!("{name}{}", NEXT.fetch_add(1, Ordering::Relaxed))
+}
