@@ -1,0 +1,268 @@
+//! Testing a policy on the host: no broker, no WebAssembly, plain `cargo test`.
+//!
+//! ```
+//! use serde_json::json;
+//! use sluice_policy::prelude::*;
+//! use sluice_policy::testing;
+//!
+//! #[derive(serde::Deserialize)]
+//! struct Gate {
+//!     #[serde(default)]
+//!     banned: Vec<String>,
+//! }
+//!
+//! #[policy]
+//! impl Policy for Gate {
+//!     type Settings = Self;
+//!
+//!     async fn on_connect(&self, request: &ConnectRequest, _: &Ask) -> Connect {
+//!         if self.banned.contains(&request.client_id) {
+//!             return Connect::deny(Reason::Banned);
+//!         }
+//!         Connect::admit(Admission::new().grants([Grant::allow("public/#")]))
+//!     }
+//! }
+//!
+//! let gate = testing::policy::<Gate>(json!({ "banned": ["mallory"] }))?;
+//! assert_eq!(gate.connect(&testing::client("mallory")), Connect::deny(Reason::Banned));
+//!
+//! let alice = gate.admit(&testing::client("alice"));
+//! assert!(alice.may_publish("public/news"));
+//! assert!(!alice.may_subscribe("#"));
+//! # Ok::<(), String>(())
+//! ```
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::fmt;
+use std::rc::Rc;
+use std::time::Duration;
+
+use crate::bindings::host::sluice::policy::types::{
+    Answer, ConnectOutcome, Effect, Event, Message, PasswordCheck,
+};
+use crate::connect::{Connect, Refresh, RefreshRequest};
+use crate::content::{Content, ContentRequest};
+use crate::export;
+use crate::host::log::Level;
+use crate::policy::Policy;
+use crate::publish::{Publish, PublishRequest};
+use crate::subscribe::{Subscribe, SubscribeRequest};
+
+pub use double::SessionAction;
+pub use requests::{Client, certificate, client, message, publish, subscribe};
+pub use session::Session;
+
+pub(crate) mod double;
+mod grants;
+mod requests;
+mod session;
+
+/// Whether a password fits a hash.
+type Fits = dyn Fn(&str, &[u8]) -> bool;
+
+/// A policy at work, with a broker played around it.
+pub struct Tested<P> {
+    policy: P,
+    world: Rc<RefCell<double::World>>,
+    fits: Box<Fits>,
+    responses: RefCell<VecDeque<Option<Vec<u8>>>>,
+    failure: Option<String>,
+    passwords_checked: Cell<usize>,
+}
+
+/// Loads a policy as the broker does: makes it from these settings and runs its self-test. Until
+/// [`Tested::passwords`] says otherwise no password fits.
+///
+/// # Errors
+/// What the operator would be told.
+pub fn policy<P: Policy>(settings: serde_json::Value) -> Result<Tested<P>, String> {
+    let world = Rc::default();
+    let settings = settings.to_string();
+    let policy = double::within(&world, || {
+        let policy: P = export::configure(&settings)?;
+        policy.self_test().map_err(|error| error.to_string())?;
+        Ok::<_, String>(policy)
+    })?;
+    Ok(Tested {
+        policy,
+        world,
+        fits: Box::new(|_, _| false),
+        responses: RefCell::default(),
+        failure: None,
+        passwords_checked: Cell::new(0),
+    })
+}
+
+impl<P: Policy> Tested<P> {
+    /// Says which password fits which hash.
+    #[must_use]
+    pub fn passwords(self, fits: impl Fn(&str, &[u8]) -> bool + 'static) -> Self {
+        Self {
+            fits: Box::new(fits),
+            ..self
+        }
+    }
+
+    /// Says how a client answers to challenges, in order.
+    #[must_use]
+    pub fn responses<T: AsRef<[u8]>>(self, responses: impl IntoIterator<Item = T>) -> Self {
+        let responses = responses
+            .into_iter()
+            .map(|data| Some(data.as_ref().to_vec()))
+            .collect();
+        Self {
+            responses: RefCell::new(responses),
+            ..self
+        }
+    }
+
+    /// Makes the broker unable to do what the policy asks, for this reason.
+    #[must_use]
+    pub fn failing(self, why: &str) -> Self {
+        Self {
+            failure: Some(why.to_owned()),
+            ..self
+        }
+    }
+
+    /// Lets a client connect. Each thing that `on_connect` awaits is a round of its own, as in the broker.
+    ///
+    /// # Panics
+    /// When the policy has not decided after 16 rounds.
+    pub fn connect(&self, client: &Client) -> Connect {
+        const ROUNDS_MAX: usize = 16;
+        let mut answers = Vec::new();
+        for _ in 0..ROUNDS_MAX {
+            let outcome = double::within(&self.world, || {
+                export::on_connect(&self.policy, client.0.clone(), answers.clone())
+            });
+            match outcome {
+                ConnectOutcome::Deny(denial) => return Connect::Deny(denial),
+                ConnectOutcome::Admit(terms) => return Connect::admit(terms),
+                ConnectOutcome::Abstain => return Connect::Abstain,
+                ConnectOutcome::Wait(effects) => {
+                    answers.extend(effects.into_iter().map(|effect| self.carry_out(effect)));
+                }
+            }
+        }
+        #[expect(clippy::panic, reason = "this fails the author's test")]
+        {
+            panic!("on_connect has not decided after {ROUNDS_MAX} rounds of questions");
+        }
+    }
+
+    /// Lets a client connect that must be let in, and returns its session.
+    ///
+    /// # Panics
+    /// When it is not let in.
+    pub fn admit(&self, client: &Client) -> Session<'_, P> {
+        #[expect(clippy::panic, reason = "this fails the author's test")]
+        match self.connect(client) {
+            Connect::Admit(terms) => Session::new(self, client, *terms),
+            other => panic!("{} was not let in: {other:?}", client.0.client_id),
+        }
+    }
+
+    /// Lets the policy judge a session again; [`Client::refresh`] makes the request.
+    pub fn refresh(&self, request: &RefreshRequest) -> Refresh {
+        double::within(&self.world, || self.policy.on_refresh(request))
+    }
+
+    /// Lets the policy judge a message: a topic, or [`publish`] with changes.
+    pub fn publish(&self, request: impl Into<PublishRequest>) -> Publish {
+        double::within(&self.world, || self.policy.on_publish(&request.into()))
+    }
+
+    /// Lets the policy judge a subscription: a filter, or [`subscribe`] with changes.
+    pub fn subscribe(&self, request: impl Into<SubscribeRequest>) -> Subscribe {
+        double::within(&self.world, || self.policy.on_subscribe(&request.into()))
+    }
+
+    /// Shows the policy the content of a message.
+    pub fn content(&self, tag: u64, message: Message) -> Content {
+        double::within(&self.world, || {
+            self.policy.on_message(ContentRequest {
+                session: 1,
+                tag,
+                message,
+            })
+        })
+    }
+
+    /// Tells the policy of an event.
+    pub fn event(&self, session: u64, tag: u64, event: &Event) {
+        double::within(&self.world, || self.policy.on_event(session, tag, event));
+    }
+
+    /// What the policy has logged, such as `warn: nobody is admitted`.
+    pub fn log(&self) -> Vec<String> {
+        let line = |(level, text): &(Level, String)| {
+            let level = match level {
+                Level::Error => "error",
+                Level::Warn => "warn",
+                Level::Info => "info",
+                Level::Debug => "debug",
+            };
+            format!("{level}: {text}")
+        };
+        self.world.borrow().log.iter().map(line).collect()
+    }
+
+    /// The value of one of the policy's counters.
+    pub fn counter(&self, name: &str) -> u64 {
+        self.world
+            .borrow()
+            .counters
+            .get(name)
+            .copied()
+            .unwrap_or_default()
+    }
+
+    /// What the policy did to sessions, oldest first.
+    pub fn actions(&self) -> Vec<SessionAction> {
+        self.world.borrow().actions.clone()
+    }
+
+    /// How many passwords the policy had checked.
+    pub fn passwords_checked(&self) -> usize {
+        self.passwords_checked.get()
+    }
+
+    /// Moves the clock, which begins at 0, forward.
+    pub fn advance(&self, time: Duration) {
+        let milliseconds = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        let now = &mut self.world.borrow_mut().now_unix_milliseconds;
+        *now = now.saturating_add(milliseconds);
+    }
+
+    /// Does something with [`crate::host`] as this policy would, such as reading what it keeps there.
+    pub fn within<T>(&self, work: impl FnOnce(&P) -> T) -> T {
+        double::within(&self.world, || work(&self.policy))
+    }
+
+    fn carry_out(&self, effect: Effect) -> Answer {
+        if let Some(why) = &self.failure {
+            return Answer::Failed(why.clone());
+        }
+        match effect {
+            Effect::VerifyPassword(PasswordCheck { hash, password }) => {
+                self.passwords_checked.set(self.passwords_checked.get() + 1);
+                Answer::Password((self.fits)(&hash, &password))
+            }
+            Effect::Challenge(_) => match self.responses.borrow_mut().pop_front() {
+                Some(data) => Answer::Response(data),
+                None => Answer::Failed("the client does not answer".to_owned()),
+            },
+        }
+    }
+}
+
+impl<P> fmt::Debug for Tested<P> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Tested")
+            .field("world", &self.world.borrow())
+            .finish_non_exhaustive()
+    }
+}

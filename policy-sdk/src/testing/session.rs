@@ -1,0 +1,107 @@
+//! A client that was let in, under the terms it was given.
+
+use crate::bindings::host::sluice::policy::types::{Admission, GrantAction, GrantVerdict};
+use crate::connect::{Refresh, RefreshRequest};
+use crate::policy::Policy;
+use crate::publish::{Publish, PublishRequest};
+use crate::reason::Reason;
+use crate::subscribe::{Subscribe, SubscribeRequest};
+
+use super::grants::{Names, deciding};
+use super::{Client, Tested};
+
+/// A client that was let in. Its messages and subscriptions are judged as the broker would with this policy alone:
+/// by the grants it was given, and by `on_publish` and `on_subscribe` where these do not decide.
+#[derive(Debug)]
+pub struct Session<'a, P> {
+    gate: &'a Tested<P>,
+    client: Client,
+    terms: Admission,
+}
+
+impl<'a, P: Policy> Session<'a, P> {
+    pub(super) fn new(gate: &'a Tested<P>, client: &Client, terms: Admission) -> Self {
+        Self {
+            gate,
+            client: client.clone(),
+            terms,
+        }
+    }
+
+    /// The terms on which the client was let in.
+    pub fn terms(&self) -> &Admission {
+        &self.terms
+    }
+
+    /// What `on_refresh` is asked about this session.
+    pub fn refresh_request(&self) -> RefreshRequest {
+        self.client.refresh(&self.terms)
+    }
+
+    /// Has the session judged again, by the same policy, and takes its new terms.
+    pub fn refresh(&mut self) -> Refresh {
+        let refresh = self.gate.refresh(&self.refresh_request());
+        if let Refresh::Admit(terms) = &refresh {
+            self.terms = terms.as_ref().clone();
+        }
+        refresh
+    }
+
+    /// Judges a message: a topic, or [`publish`](super::publish) with changes. Its tag is the session's.
+    pub fn publish(&self, request: impl Into<PublishRequest>) -> Publish {
+        let request = PublishRequest {
+            tag: self.terms.tag,
+            ..request.into()
+        };
+        let Some(grants) = &self.terms.grants else {
+            return self.gate.publish(request);
+        };
+        match deciding(grants, GrantAction::Publish, &request.topic, &self.names()) {
+            Some(grant) if grant.verdict == GrantVerdict::Deny => Publish::deny(),
+            Some(grant) if request.qos.level() > grant.qos_max => Publish::deny_with(Reason::QosNotSupported),
+            Some(grant) if request.retain && !grant.retain => Publish::deny_with(Reason::RetainNotSupported),
+            Some(grant) if grant.verdict == GrantVerdict::Consult => self.gate.publish(request),
+            Some(_) => Publish::allow(),
+            None => Publish::deny(),
+        }
+    }
+
+    /// Judges a subscription: a filter, or [`subscribe`](super::subscribe) with changes. Its tag is the session's.
+    pub fn subscribe(&self, request: impl Into<SubscribeRequest>) -> Subscribe {
+        let request = SubscribeRequest {
+            tag: self.terms.tag,
+            ..request.into()
+        };
+        let Some(grants) = &self.terms.grants else {
+            return self.gate.subscribe(request);
+        };
+        match deciding(grants, GrantAction::Subscribe, &request.filter, &self.names()) {
+            Some(grant) if grant.verdict == GrantVerdict::Deny => Subscribe::deny(),
+            Some(grant) if grant.verdict == GrantVerdict::Consult => self.gate.subscribe(request),
+            Some(grant) if request.qos.level() > grant.qos_max => {
+                Subscribe::allow_at(crate::QoS::from_level(grant.qos_max))
+            }
+            Some(_) => Subscribe::allow(),
+            None => Subscribe::deny(),
+        }
+    }
+
+    /// Whether a message is routed, now or throttled.
+    pub fn may_publish(&self, request: impl Into<PublishRequest>) -> bool {
+        self.publish(request).is_allowed()
+    }
+
+    /// Whether a subscription is granted, at whatever QoS.
+    pub fn may_subscribe(&self, request: impl Into<SubscribeRequest>) -> bool {
+        self.subscribe(request).is_allowed()
+    }
+
+    fn names(&self) -> Names<'_> {
+        let request = &self.client.0;
+        Names {
+            client_id: &request.client_id,
+            username: request.username.as_deref(),
+            terms: &self.terms,
+        }
+    }
+}
