@@ -70,7 +70,6 @@ fn properties_if_v5(version: Version, properties: &[Property]) -> Vec<u8> {
 
 /// CONNECT (section 3.1). Starts with a clean session and no keep alive.
 #[derive(Clone, Debug)]
-#[allow(missing_docs)]
 pub struct Connect {
     pub version: Version,
     pub client_id: Vec<u8>,
@@ -200,7 +199,6 @@ impl Encode for Connect {
 
 /// The will of a CONNECT.
 #[derive(Clone, Debug)]
-#[allow(missing_docs)]
 pub struct Will {
     pub topic: Vec<u8>,
     pub payload: Vec<u8>,
@@ -246,7 +244,6 @@ impl Will {
 
 /// PUBLISH (section 3.3), to send or to compare.
 #[derive(Clone, Debug)]
-#[allow(missing_docs)]
 pub struct Publish {
     pub topic: Vec<u8>,
     pub payload: Vec<u8>,
@@ -323,7 +320,6 @@ impl Encode for Publish {
 
 /// SUBSCRIBE (section 3.8).
 #[derive(Clone, Debug)]
-#[allow(missing_docs)]
 pub struct Subscribe {
     pub packet_id: u16,
     /// Each filter with its options byte.
@@ -380,7 +376,6 @@ impl Encode for Subscribe {
 
 /// UNSUBSCRIBE (section 3.10).
 #[derive(Clone, Debug)]
-#[allow(missing_docs)]
 pub struct Unsubscribe {
     pub packet_id: u16,
     pub filters: Vec<Vec<u8>>,
@@ -426,7 +421,6 @@ impl Encode for Unsubscribe {
 
 /// PUBACK, PUBREC, PUBREL or PUBCOMP (sections 3.4 to 3.7); the short form when there is nothing to say.
 #[derive(Clone, Debug)]
-#[allow(missing_docs)]
 pub struct Ack {
     pub first_byte: u8,
     pub packet_id: u16,
@@ -499,7 +493,6 @@ pub const PINGREQ: [u8; 2] = [0xC0, 0];
 
 /// DISCONNECT or AUTH (sections 3.14 and 3.15): a reason and properties.
 #[derive(Clone, Debug)]
-#[allow(missing_docs)]
 pub struct Notice {
     pub first_byte: u8,
     pub reason: u8,

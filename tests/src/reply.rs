@@ -9,7 +9,6 @@ use crate::reader::Reader;
 
 /// A packet from the server.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[allow(missing_docs)]
 pub enum Reply {
     ConnAck(ConnAck),
     Publish(Delivered),
@@ -26,7 +25,6 @@ pub enum Reply {
 
 /// CONNACK.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[allow(missing_docs)]
 pub struct ConnAck {
     pub session_present: bool,
     /// Return code before 5.0, reason code in 5.0.
@@ -36,7 +34,6 @@ pub struct ConnAck {
 
 /// PUBLISH.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[allow(missing_docs)]
 pub struct Delivered {
     pub topic: String,
     pub payload: Vec<u8>,
@@ -52,7 +49,6 @@ pub struct Delivered {
 
 /// PUBACK, PUBREC, PUBREL or PUBCOMP.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[allow(missing_docs)]
 pub struct Acked {
     pub packet_id: u16,
     pub reason: u8,
@@ -61,7 +57,6 @@ pub struct Acked {
 
 /// SUBACK or UNSUBACK; the latter has no codes before 5.0.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[allow(missing_docs)]
 pub struct Codes {
     pub packet_id: u16,
     pub codes: Vec<u8>,
@@ -70,7 +65,6 @@ pub struct Codes {
 
 /// DISCONNECT or AUTH.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[allow(missing_docs)]
 pub struct Notified {
     pub reason: u8,
     pub properties: Vec<Property>,
