@@ -1,0 +1,246 @@
+//! Who may know whom: between packages, and between the modules of the broker.
+
+use crate::guests::dependencies;
+use crate::nothing;
+use crate::source::{self, Source, lines_with_word};
+
+#[test]
+fn the_protocol_depends_on_bytes_only() {
+    let package = source::root().join("mqtt");
+    assert_eq!(dependencies(&package, "dependencies"), ["bytes"]);
+    assert!(dependencies(&package, "build-dependencies").is_empty());
+}
+
+#[test]
+fn the_protocol_knows_no_clock_no_socket_and_no_thread() {
+    const OUTSIDE: &[&str] = &["SystemTime", "fs", "net", "thread", "process", "env", "tokio"];
+    let mut found = Vec::new();
+    for source in source::rust()
+        .iter()
+        .filter(|source| source.path.starts_with("mqtt/src/"))
+    {
+        let code = source.code();
+        for (index, line) in code.lines().enumerate() {
+            let named =
+                |what: &&&str| line.contains(&format!("std::{what}")) || line.contains("Instant::now");
+            if OUTSIDE.iter().any(|what| named(&what)) && !in_tests(source, &code, index) {
+                found.push(format!("{}:{}: {}", source.path, index + 1, line.trim()));
+            }
+        }
+    }
+    nothing("time and bytes are arguments there", found);
+}
+
+fn in_tests(source: &Source, code: &str, index: usize) -> bool {
+    source.is_test()
+        || code
+            .lines()
+            .position(|line| line.contains("#[cfg(test)]"))
+            .is_some_and(|tests| index > tests)
+}
+
+#[test]
+fn the_sdk_does_not_know_the_broker() {
+    const BROKER: &[&str] = &["sluice", "sluice-mqtt", "tokio", "wasmtime"];
+    for package in ["policy-sdk", "policy-sdk/macros"] {
+        let known = dependencies(&source::root().join(package), "dependencies");
+        assert!(
+            !known.iter().any(|name| BROKER.contains(&name.as_str())),
+            "{package}: {known:?}"
+        );
+    }
+}
+
+/// A crate or type, and the only places that may name it.
+struct Confined {
+    words: &'static [&'static str],
+    to: &'static [&'static str],
+    because: &'static str,
+}
+
+const CONFINED: &[Confined] = &[
+    Confined {
+        words: &["wasmtime", "wit_component", "wit_parser"],
+        to: &["broker/src/policy/wasm"],
+        because: "the rest of the broker sees policies without an engine",
+    },
+    Confined {
+        words: &["rustls", "tokio_rustls", "x509_parser"],
+        to: &["broker/src/net/tls"],
+        because: "one place decides how connections are encrypted",
+    },
+    Confined {
+        words: &[
+            "TcpListener",
+            "TcpStream",
+            "TcpSocket",
+            "UdpSocket",
+            "UnixListener",
+            "UnixStream",
+            "UnixDatagram",
+            "socket2",
+        ],
+        to: &["broker/src/net/", "broker/src/admin"],
+        because: "only these two talk to the outside",
+    },
+    Confined {
+        words: &["redb"],
+        to: &["broker/src/store/disk"],
+        because: "the store's engine can be replaced",
+    },
+];
+
+#[test]
+fn what_is_confined_stays_where_it_belongs() {
+    let mut found = Vec::new();
+    for source in source::rust()
+        .iter()
+        .filter(|source| source.path.starts_with("broker/src/"))
+    {
+        let code = source.code();
+        for confined in CONFINED {
+            if confined.to.iter().any(|place| source.path.starts_with(place)) {
+                continue;
+            }
+            for word in confined.words {
+                for line in lines_with_word(&code, word).filter(|line| !in_tests(source, &code, line - 1)) {
+                    found.push(format!("{}:{line}: {word}: {}", source.path, confined.because));
+                }
+            }
+        }
+    }
+    nothing("these belong elsewhere", found);
+}
+
+/// What a module of the broker may name of the others. Those not listed here wire things together and may name all.
+const MAY_KNOW: &[(&str, &[&str])] = &[
+    ("event", &[]),
+    ("config", &[]),
+    ("policy", &["event"]),
+    ("store", &["event"]),
+    ("cluster", &["event"]),
+    ("throttle", &["event"]),
+    ("log", &["event"]),
+    ("metrics", &["event"]),
+    ("hub", &["cluster", "event", "policy", "store"]),
+    ("net", &["config", "event", "hub", "policy", "throttle"]),
+];
+
+#[test]
+fn modules_of_the_broker_know_only_whom_they_may() {
+    let mut found = Vec::new();
+    for source in source::rust() {
+        let Some((module, depth)) = source.module_in("broker/src/") else {
+            continue;
+        };
+        let Some((_, may_know)) = MAY_KNOW.iter().find(|(name, _)| *name == module) else {
+            continue;
+        };
+        let code = source.code();
+        for (line, known) in names_after_crate(&code) {
+            if known != module && !may_know.contains(&known.as_str()) && !in_tests(&source, &code, line - 1) {
+                found.push(format!("{}:{line}: {module} must not know {known}", source.path));
+            }
+        }
+        let to_root = "super::".repeat(depth.max(2));
+        for (index, line) in code.lines().enumerate() {
+            if line.contains(&to_root) {
+                found.push(format!(
+                    "{}:{}: write `crate::`, it says who is known",
+                    source.path,
+                    index + 1
+                ));
+            }
+        }
+    }
+    nothing("layout of the broker (see ARCHITECTURE.md)", found);
+}
+
+/// Every module named as `crate::name` or in `crate::{name, other::Thing}`, with its line.
+fn names_after_crate(code: &str) -> Vec<(usize, String)> {
+    let mut found = Vec::new();
+    for (at, path) in code.match_indices("crate::") {
+        let line = code.get(..at).unwrap_or_default().matches('\n').count() + 1;
+        let rest = code.get(at + path.len()..).unwrap_or_default();
+        if code.get(..at).is_some_and(|before| before.ends_with("$")) {
+            continue;
+        }
+        if let Some(group) = rest.strip_prefix('{') {
+            found.extend(group_names(group).into_iter().map(|name| (line, name)));
+        } else {
+            found.push((line, first_name(rest)));
+        }
+    }
+    found
+}
+
+fn first_name(text: &str) -> String {
+    text.chars()
+        .take_while(|c| c.is_alphanumeric() || *c == '_')
+        .collect()
+}
+
+/// The first names of the paths in a group whose opening brace was taken already.
+fn group_names(group: &str) -> Vec<String> {
+    let mut names = Vec::new();
+    let mut depth = 0usize;
+    let mut begins = true;
+    for (at, c) in group.char_indices() {
+        match c {
+            '{' => depth += 1,
+            '}' if depth == 0 => break,
+            '}' => depth -= 1,
+            ',' if depth == 0 => begins = true,
+            c if begins && !c.is_whitespace() => {
+                names.push(first_name(group.get(at..).unwrap_or_default()));
+                begins = false;
+            }
+            _ => {}
+        }
+    }
+    names
+}
+
+/// Where the broker may ask for a client's version, each with its reason.
+const VERSION_EXCEPTIONS: &[(&str, &str)] = &[];
+
+#[test]
+fn versions_meet_below_the_session() {
+    const PLACES: &[&str] = &[
+        "mqtt/src/wire/",
+        "mqtt/src/conn/",
+        "mqtt/src/packet.rs",
+        "mqtt/src/reason.rs",
+    ];
+    let mut found = Vec::new();
+    for source in source::rust() {
+        let ours = source.path.starts_with("mqtt/src/") || source.path.starts_with("broker/src/");
+        let allowed = PLACES.iter().any(|place| source.path.starts_with(place))
+            || VERSION_EXCEPTIONS.iter().any(|(path, _)| source.path == *path);
+        if !ours || allowed {
+            continue;
+        }
+        let code = source.code();
+        for variant in ["V3", "V31", "V311", "V5", "V3_1", "V3_1_1", "V5_0"] {
+            for (index, line) in code.lines().enumerate() {
+                let named = line.contains(&format!("Version::{variant}"));
+                if named && !in_tests(&source, &code, index) {
+                    found.push(format!("{}:{}: {}", source.path, index + 1, line.trim()));
+                }
+            }
+        }
+    }
+    found.sort();
+    found.dedup();
+    nothing("let `mqtt` decide how a version says it", found);
+}
+
+#[test]
+fn groups_of_modules_are_seen() {
+    let code = "use crate::{event::{Event, Sink}, hub::Hub};\nfn f() { crate::net::run($crate::x) }";
+    let names: Vec<String> = names_after_crate(code)
+        .into_iter()
+        .map(|(_, name)| name)
+        .collect();
+    assert_eq!(names, ["event", "hub", "net"]);
+}
