@@ -26,3 +26,20 @@ impl Policy for DenyAll {
         Subscribe::deny()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sluice_policy::testing;
+
+    #[test]
+    fn nothing_is_allowed_not_even_to_stay() {
+        let policy = testing::policy::<DenyAll>(serde_json::json!({})).unwrap();
+        let client = testing::client("alice").username("alice").password("secret");
+        assert_eq!(policy.connect(&client), Connect::deny(Reason::NotAuthorized));
+        let live = client.refresh(&Admission::new());
+        assert_eq!(policy.refresh(&live), Refresh::deny(Reason::AdministrativeAction));
+        assert_eq!(policy.publish("news"), Publish::deny());
+        assert_eq!(policy.subscribe("news"), Subscribe::deny());
+    }
+}

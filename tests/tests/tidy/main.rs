@@ -204,7 +204,7 @@ fn is_explained(text: &[&str], index: usize) -> bool {
     let reason = attribute
         .take_while(|line| std::mem::replace(&mut open, !line.trim_end().ends_with(']')))
         .any(|line| line.contains("reason = ") || line.contains("// ") || line.contains(" # "));
-    reason || above.is_some_and(|line| is_comment(line))
+    reason || above.is_some_and(is_comment)
 }
 
 #[test]

@@ -72,7 +72,7 @@ pub fn rust() -> Vec<Source> {
 fn is_text(path: &Path) -> bool {
     let extension = path.extension().and_then(|extension| extension.to_str());
     // The scripts of `.ci` have no extension.
-    let script = path.parent().is_some_and(|parent| parent.ends_with(".ci"));
+    let script = path.starts_with(root().join(".ci"));
     path.is_file() && (script || extension.is_some_and(|extension| TEXT_EXTENSIONS.contains(&extension)))
 }
 
