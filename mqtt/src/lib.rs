@@ -5,7 +5,12 @@
 //! so every behaviour can be replayed. The specification's words are used for the specification's things; section
 //! numbers and statement ids (`[MQTT-3.3.1-2]`) refer to MQTT 5.0 unless a comment says 3.1.1.
 
+pub mod message;
 pub mod packet;
 pub mod reason;
+pub mod session;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 pub mod text;
 pub mod topic;
+pub mod will;

@@ -43,6 +43,12 @@ impl TopicName {
         Ok(Self(text))
     }
 
+    /// A copy that does not pin the buffer it was read from.
+    #[must_use]
+    pub fn detach(&self) -> Self {
+        Self(self.0.detach())
+    }
+
     /// The name as text.
     #[must_use]
     pub fn text(&self) -> &Text {

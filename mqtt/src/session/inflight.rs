@@ -1,0 +1,217 @@
+//! QoS 1 and 2 messages that have been sent and are not yet acknowledged, in the order of their first sending.
+
+use super::{Delivery, Outgoing};
+use crate::packet::{PacketId, QoS};
+use std::collections::VecDeque;
+use std::num::NonZeroU16;
+
+/// Which packet the client owes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Awaits {
+    /// PUBACK.
+    Ack,
+    /// PUBREC.
+    Rec,
+    /// PUBCOMP.
+    Comp,
+}
+
+#[derive(Debug)]
+struct Entry {
+    packet_id: PacketId,
+    awaits: Awaits,
+    /// On this connection.
+    sent: bool,
+    /// Kept for re-sending; gone once PUBREC came [MQTT-4.3.3-6].
+    delivery: Option<Delivery>,
+}
+
+#[derive(Debug)]
+pub(super) struct Inflight {
+    entries: VecDeque<Entry>,
+    /// Entries not yet sent on this connection.
+    unsent: u16,
+    /// How many of those are PUBRELs.
+    unsent_pubrels: u16,
+    /// No entry before this index is unsent.
+    resend_from: u16,
+    /// No PUBREL before this index is unsent.
+    pubrel_from: u16,
+    last_id: u16,
+    /// Whether packet identifiers, counted on from the first entry's, rise through the entries. So it is unless an
+    /// old message stays unacknowledged while 65,535 others come and go.
+    ordered: bool,
+}
+
+impl Default for Inflight {
+    fn default() -> Self {
+        Self {
+            entries: VecDeque::new(),
+            unsent: 0,
+            unsent_pubrels: 0,
+            resend_from: 0,
+            pubrel_from: 0,
+            last_id: 0,
+            ordered: true,
+        }
+    }
+}
+
+impl Inflight {
+    pub(super) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether something of an earlier connection is still to be sent again.
+    pub(super) fn is_resending(&self) -> bool {
+        self.unsent > 0
+    }
+
+    /// Starts over on a new connection: all of it is to be sent again.
+    pub(super) fn restart(&mut self) {
+        self.unsent = 0;
+        self.unsent_pubrels = 0;
+        self.resend_from = 0;
+        self.pubrel_from = 0;
+        for entry in &mut self.entries {
+            entry.sent = false;
+            self.unsent += 1;
+            self.unsent_pubrels += u16::from(entry.awaits == Awaits::Comp);
+        }
+    }
+
+    /// Takes in a message that is sent for the first time; `None` when every identifier is in use.
+    pub(super) fn add(&mut self, delivery: Delivery) -> Option<PacketId> {
+        let awaits = if delivery.qos == QoS::ExactlyOnce {
+            Awaits::Rec
+        } else {
+            Awaits::Ack
+        };
+        let packet_id = self.unused_id()?;
+        match self.entries.back().map(|back| back.packet_id) {
+            None => self.ordered = true,
+            Some(back) => self.ordered &= self.distance(packet_id) > self.distance(back),
+        }
+        self.entries.push_back(Entry {
+            packet_id,
+            awaits,
+            sent: true,
+            delivery: Some(delivery),
+        });
+        Some(packet_id)
+    }
+
+    /// The next packet to send again, in the original order [MQTT-4.6.0-1].
+    ///
+    /// A PUBLISH waits while `window` messages are out on this connection; PUBRELs do not [MQTT-4.9.0-3].
+    pub(super) fn next_resend(&mut self, window: usize) -> Option<Outgoing> {
+        let may_publish = self.entries.len() - usize::from(self.unsent) < window;
+        if self.unsent == 0 || (self.unsent_pubrels == 0 && !may_publish) {
+            return None;
+        }
+        let cursor = if may_publish {
+            &mut self.resend_from
+        } else {
+            &mut self.pubrel_from
+        };
+        for (index, entry) in self.entries.iter_mut().enumerate().skip(usize::from(*cursor)) {
+            let outgoing = match &entry.delivery {
+                _ if entry.sent => continue,
+                None => Outgoing::PubRel(entry.packet_id),
+                Some(delivery) if may_publish => Outgoing::Publish {
+                    delivery: delivery.clone(),
+                    packet_id: Some(entry.packet_id),
+                    dup: true, // [MQTT-3.3.1-1]
+                },
+                Some(_) => continue,
+            };
+            entry.sent = true;
+            self.unsent -= 1;
+            self.unsent_pubrels -= u16::from(entry.awaits == Awaits::Comp);
+            *cursor = u16::try_from(index).unwrap_or(u16::MAX);
+            return Some(outgoing);
+        }
+        None
+    }
+
+    /// What is awaited for this identifier.
+    pub(super) fn awaits(&self, packet_id: PacketId) -> Option<Awaits> {
+        self.entries
+            .get(self.position(packet_id)?)
+            .map(|entry| entry.awaits)
+    }
+
+    /// PUBREC came: from now on there is only a PUBREL to send.
+    pub(super) fn received(&mut self, packet_id: PacketId) {
+        let Some(index) = self.position(packet_id) else {
+            return;
+        };
+        let Some(entry) = self.entries.get_mut(index) else {
+            return;
+        };
+        if !entry.sent {
+            // The PUBREL that answers goes out at once.
+            entry.sent = true;
+            self.unsent -= 1;
+        }
+        entry.awaits = Awaits::Comp;
+        entry.delivery = None;
+    }
+
+    /// Ends an exchange.
+    pub(super) fn remove(&mut self, packet_id: PacketId) -> bool {
+        let Some(index) = self.position(packet_id) else {
+            return false;
+        };
+        let Some(entry) = self.entries.remove(index) else {
+            return false;
+        };
+        if !entry.sent {
+            self.unsent -= 1;
+            self.unsent_pubrels -= u16::from(entry.awaits == Awaits::Comp);
+        }
+        for cursor in [&mut self.resend_from, &mut self.pubrel_from] {
+            if index < usize::from(*cursor) {
+                *cursor -= 1;
+            }
+        }
+        if self.entries.is_empty() && self.entries.capacity() > super::KEPT_INFLIGHT {
+            self.entries = VecDeque::new();
+        }
+        true
+    }
+
+    pub(super) fn packet_ids(&self) -> impl Iterator<Item = PacketId> + '_ {
+        self.entries.iter().map(|entry| entry.packet_id)
+    }
+
+    /// The next identifier, after the last one, that no message in flight uses [MQTT-2.2.1-4].
+    fn unused_id(&mut self) -> Option<PacketId> {
+        if self.entries.len() >= usize::from(u16::MAX) {
+            return None;
+        }
+        loop {
+            self.last_id = self.last_id.checked_add(1).unwrap_or(1);
+            let packet_id = PacketId(NonZeroU16::new(self.last_id)?);
+            if self.position(packet_id).is_none() {
+                return Some(packet_id);
+            }
+        }
+    }
+
+    fn position(&self, packet_id: PacketId) -> Option<usize> {
+        if self.ordered {
+            let distance = self.distance(packet_id);
+            self.entries
+                .binary_search_by_key(&distance, |entry| self.distance(entry.packet_id))
+                .ok()
+        } else {
+            self.entries.iter().position(|entry| entry.packet_id == packet_id)
+        }
+    }
+
+    fn distance(&self, packet_id: PacketId) -> u16 {
+        let first = self.entries.front().map_or(0, |entry| entry.packet_id.get());
+        packet_id.get().wrapping_sub(first)
+    }
+}
