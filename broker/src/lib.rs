@@ -1,1 +1,3 @@
 //! The library behind the `sluice` binary.
+
+pub mod policy;

@@ -1,0 +1,596 @@
+//! From modules to the set in force: everything is tried before anything is applied.
+
+use super::actions::Actions;
+use super::effects::PasswordPool;
+use super::holdings::Holdings;
+use super::notice::{ActivationCause, PolicyError, PolicyErrorKind, PolicyNotice, PolicyObserver};
+use super::set::{Chain, Inheritance, Policy, PolicySet};
+use super::spec::{CapabilitySet, PoliciesConfig, PolicySource, PolicySpec};
+use super::wasm::{Loader, ModuleCache, digest};
+use super::{Host, housekeeping};
+use arc_swap::ArcSwap;
+use parking_lot::Mutex;
+use std::collections::{HashMap, VecDeque};
+use std::fs;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+use tokio::sync::watch;
+
+mod trial;
+
+/// Modules kept per policy to go back to.
+const PREVIOUS_MAX: usize = 3;
+/// Most policies.
+const POLICIES_MAX: usize = 256;
+
+/// What was configured and loaded, and what came before it.
+pub(super) struct Registry {
+    /// Held while a load is under way: there is one at a time.
+    loading: Mutex<Loader>,
+    shelf: Mutex<Shelf>,
+}
+
+/// Held only to look at or to change.
+struct Shelf {
+    config: PoliciesConfig,
+    slots: Vec<Slot>,
+}
+
+#[derive(Clone)]
+struct Slot {
+    policy: Arc<Policy>,
+    /// The newest last.
+    previous: VecDeque<Arc<Policy>>,
+    activated: u64,
+    last_error: Option<String>,
+}
+
+/// What a load or reload has changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LoadReport {
+    /// The generation in force now.
+    pub generation: u64,
+    /// False: what was loaded is what was in force; nothing has happened.
+    pub changed: bool,
+    /// The policies whose modules or terms changed.
+    pub policies: Vec<LoadedPolicy>,
+}
+
+/// One policy of a [`LoadReport`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LoadedPolicy {
+    /// Its name.
+    pub name: String,
+    /// SHA-256 of its module, hexadecimal.
+    pub digest: String,
+    /// Size of its module.
+    pub bytes: usize,
+    /// Its hooks.
+    pub hooks: Vec<&'static str>,
+    /// Time to compile it.
+    pub compile_took: Duration,
+}
+
+/// How a policy fares.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PolicyStatus {
+    /// Its name.
+    pub name: String,
+    /// SHA-256 of its module, hexadecimal.
+    pub digest: String,
+    /// Size of its module.
+    pub bytes: usize,
+    /// Its hooks.
+    pub hooks: Vec<&'static str>,
+    /// What it is granted.
+    pub capabilities: CapabilitySet,
+    /// The generation that brought its module.
+    pub generation: u64,
+    /// How long the module is in force.
+    pub active_for: Duration,
+    /// Calls since then; up to 64 per thread are not yet counted.
+    pub calls: u64,
+    /// Calls that failed.
+    pub faults: u64,
+    /// It failed too often and there was nothing to go back to.
+    pub quarantined: bool,
+    /// Its own counters.
+    pub counters: Vec<(String, u64)>,
+    /// SHA-256 of the modules one can go back to, the newest first.
+    pub previous: Vec<String>,
+    /// Why the last load was refused, if the last one was.
+    pub last_error: Option<String>,
+}
+
+impl Host {
+    pub(super) fn start(
+        config: PoliciesConfig,
+        observer: Arc<dyn PolicyObserver>,
+    ) -> Result<Arc<Self>, Vec<PolicyError>> {
+        static NEXT_ID: AtomicU64 = AtomicU64::new(1);
+        let broken = |error: String| {
+            vec![PolicyError {
+                policy: String::new(),
+                kind: PolicyErrorKind::Host(error),
+            }]
+        };
+        let started = Instant::now();
+        let loader = Loader::start().map_err(broken)?;
+        let (house, errands) = housekeeping::channel();
+        let nothing = PolicySet {
+            generation: 0,
+            policies: Vec::new(),
+            chains: HashMap::new(),
+            default_chain: Chain::default(),
+        };
+        let host = Arc::new(Self {
+            id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
+            current: ArcSwap::from_pointee(nothing),
+            generation: AtomicU64::new(0),
+            generations: watch::Sender::new(0),
+            observer,
+            actions: Arc::new(Actions::default()),
+            passwords: PasswordPool::new(),
+            registry: Registry {
+                loading: Mutex::new(loader),
+                shelf: Mutex::new(Shelf {
+                    config: PoliciesConfig::default(),
+                    slots: Vec::new(),
+                }),
+            },
+            house,
+        });
+        host.apply(config, started, ActivationCause::Start)?;
+        housekeeping::start(&host, errands).map_err(|error| broken(error.to_string()))?;
+        Ok(host)
+    }
+
+    pub(super) fn reload(&self, config: PoliciesConfig) -> Result<LoadReport, Vec<PolicyError>> {
+        self.apply(config, Instant::now(), ActivationCause::Reload)
+            .inspect_err(|errors| {
+                for error in errors {
+                    self.rejected(&error.policy, None, error);
+                }
+            })
+    }
+
+    /// Tries a whole configuration and puts it in force.
+    fn apply(
+        &self,
+        mut config: PoliciesConfig,
+        started: Instant,
+        cause: ActivationCause,
+    ) -> Result<LoadReport, Vec<PolicyError>> {
+        let mut errors = check_names(&config);
+        let mut loader = self.registry.loading.lock();
+        loader.cache = self.open_cache(&config);
+        let before = self.registry.shelf.lock().slots.clone();
+        let same_instances = self.registry.shelf.lock().config.instance_calls == config.instance_calls;
+        let mut slots = Vec::new();
+        for spec in std::mem::take(&mut config.policies) {
+            let name = spec.name.clone();
+            let old = before.iter().find(|slot| *slot.policy.name == *name);
+            match self.prepare(&loader, spec, old.filter(|_| same_instances), old, &config) {
+                Ok(slot) => slots.push(slot),
+                Err(kind) => errors.push(PolicyError { policy: name, kind }),
+            }
+        }
+        if !errors.is_empty() {
+            return Err(errors);
+        }
+        let is_new = |slot: &&Slot| !before.iter().any(|old| old.policy.id == slot.policy.id);
+        let changed: Vec<_> = slots
+            .iter()
+            .filter(is_new)
+            .map(|slot| Arc::clone(&slot.policy))
+            .collect();
+        let mut shelf = self.registry.shelf.lock();
+        for slot in &slots {
+            slot.policy.holdings().kv.set_bytes_max(config.kv_bytes_max);
+        }
+        let unchanged = changed.is_empty()
+            && slots.len() == before.len()
+            && shelf.config.chains == config.chains
+            && shelf.config.default_chain == config.default_chain
+            && cause != ActivationCause::Start;
+        *shelf = Shelf { config, slots };
+        if unchanged {
+            return Ok(self.report(false, &[]));
+        }
+        self.put_in_force(&mut shelf, started, &changed, cause);
+        drop(shelf);
+        for old in before {
+            if !self
+                .current
+                .load()
+                .policies
+                .iter()
+                .any(|policy| policy.id == old.policy.id)
+            {
+                old.policy.retire();
+            }
+        }
+        Ok(self.report(true, &changed))
+    }
+
+    /// A policy of a configuration: as it is in force, if nothing about it changed, or tried anew.
+    fn prepare(
+        &self,
+        loader: &Loader,
+        spec: PolicySpec,
+        reusable: Option<&Slot>,
+        old: Option<&Slot>,
+        config: &PoliciesConfig,
+    ) -> Result<Slot, PolicyErrorKind> {
+        let wasm = read(&spec.source, spec.limits.module_bytes_max)?;
+        if let Some(slot) = reusable
+            && slot.policy.program.inspection.digest == digest(&wasm)
+            && slot.policy.spec.settings == spec.settings
+            && slot.policy.spec.capabilities == spec.capabilities
+            && slot.policy.spec.limits == spec.limits
+        {
+            return Ok(slot.clone());
+        }
+        let holdings = match old {
+            Some(slot) => Arc::clone(slot.policy.holdings()),
+            None => self.holdings(&spec.name, config),
+        };
+        let policy = self.build(loader, spec, &wasm, holdings, config)?;
+        let mut previous = VecDeque::new();
+        if let Some(slot) = old {
+            previous = slot.previous.clone();
+            remember(&mut previous, Arc::clone(&slot.policy));
+        }
+        Ok(Slot {
+            policy,
+            previous,
+            activated: 0,
+            last_error: None,
+        })
+    }
+
+    fn holdings(&self, name: &str, config: &PoliciesConfig) -> Arc<Holdings> {
+        Arc::new(Holdings::new(
+            name.into(),
+            config.kv_bytes_max,
+            Arc::clone(&self.observer),
+        ))
+    }
+
+    fn open_cache(&self, config: &PoliciesConfig) -> Option<ModuleCache> {
+        match ModuleCache::open(config.cache_dir.as_deref()?) {
+            Ok(cache) => Some(cache),
+            Err(problem) => {
+                let message = format!("{problem}; modules are compiled at each start");
+                self.observer.observe(&PolicyNotice::Host { message });
+                None
+            }
+        }
+    }
+
+    /// Compiles a module and tries it out.
+    fn build(
+        &self,
+        loader: &Loader,
+        spec: PolicySpec,
+        wasm: &[u8],
+        holdings: Arc<Holdings>,
+        config: &PoliciesConfig,
+    ) -> Result<Arc<Policy>, PolicyErrorKind> {
+        let program = loader.load(wasm, spec.limits.module_bytes_max, spec.capabilities)?;
+        if let Some(problem) = &program.cache_problem {
+            self.observer.observe(&PolicyNotice::Host {
+                message: problem.clone(),
+            });
+        }
+        trial::run(&program, &spec, self.holdings(&spec.name, config))?;
+        let inheritance = Inheritance {
+            holdings,
+            actions: Arc::clone(&self.actions),
+            instance_calls: config.instance_calls,
+        };
+        let policy = Policy::new(Arc::new(spec), Arc::new(program), &inheritance);
+        // The first call finds a spare, and what instantiates once will do so again.
+        policy
+            .instance()
+            .map_err(|(hook, fault)| PolicyErrorKind::Fault(hook, fault))
+            .map(|spare| {
+                policy.put_back(spare);
+                Arc::new(policy)
+            })
+    }
+
+    pub(super) fn load(&self, name: &str, wasm: Arc<[u8]>) -> Result<LoadReport, PolicyError> {
+        let started = Instant::now();
+        let digest = digest(&wasm);
+        self.try_load(name, wasm, &digest, started).map_err(|kind| {
+            let error = PolicyError {
+                policy: name.to_owned(),
+                kind,
+            };
+            self.rejected(name, Some(digest), &error);
+            error
+        })
+    }
+
+    fn try_load(
+        &self,
+        name: &str,
+        wasm: Arc<[u8]>,
+        digest: &str,
+        started: Instant,
+    ) -> Result<LoadReport, PolicyErrorKind> {
+        let loader = self.registry.loading.lock();
+        let (old, config) = {
+            let shelf = self.registry.shelf.lock();
+            (
+                shelf
+                    .slots
+                    .iter()
+                    .find(|slot| &*slot.policy.name == name)
+                    .cloned(),
+                shelf.config.clone(),
+            )
+        };
+        if old
+            .as_ref()
+            .is_some_and(|slot| slot.policy.program.inspection.digest == digest)
+        {
+            return Ok(self.report(false, &[]));
+        }
+        let source = PolicySource::Bytes(Arc::clone(&wasm));
+        let (spec, holdings) = match &old {
+            Some(slot) => (
+                PolicySpec {
+                    source,
+                    ..(*slot.policy.spec).clone()
+                },
+                Arc::clone(slot.policy.holdings()),
+            ),
+            None => {
+                check_name(name)?;
+                // One load at a time: the count holds until this one ends.
+                if self.registry.shelf.lock().slots.len() >= POLICIES_MAX {
+                    return Err(PolicyErrorKind::Host(format!(
+                        "there are {POLICIES_MAX} policies already"
+                    )));
+                }
+                (PolicySpec::new(name, source), self.holdings(name, &config))
+            }
+        };
+        let policy = self.build(&loader, spec, &wasm, holdings, &config)?;
+        let mut shelf = self.registry.shelf.lock();
+        match shelf.slots.iter_mut().find(|slot| &*slot.policy.name == name) {
+            Some(slot) => {
+                let before = std::mem::replace(&mut slot.policy, Arc::clone(&policy));
+                before.retire();
+                remember(&mut slot.previous, before);
+                slot.last_error = None;
+            }
+            None => {
+                let previous = VecDeque::new();
+                shelf.slots.push(Slot {
+                    policy: Arc::clone(&policy),
+                    previous,
+                    activated: 0,
+                    last_error: None,
+                });
+                shelf.config.default_chain.push(name.to_owned());
+            }
+        }
+        let changed = [policy];
+        self.put_in_force(&mut shelf, started, &changed, ActivationCause::Load);
+        Ok(self.report(true, &changed))
+    }
+
+    /// Goes back to the module before; only from the module `only_from`, if one is named.
+    pub(super) fn rollback(
+        &self,
+        name: &str,
+        only_from: Option<u64>,
+        cause: ActivationCause,
+    ) -> Result<LoadReport, PolicyError> {
+        let started = Instant::now();
+        let error = |kind| PolicyError {
+            policy: name.to_owned(),
+            kind,
+        };
+        // A load that is under way comes first.
+        let _loading = self.registry.loading.lock();
+        let mut shelf = self.registry.shelf.lock();
+        let Some(slot) = shelf.slots.iter_mut().find(|slot| &*slot.policy.name == name) else {
+            return Err(error(PolicyErrorKind::UnknownPolicy(name.to_owned())));
+        };
+        if only_from.is_some_and(|id| id != slot.policy.id) {
+            return Ok(self.report(false, &[]));
+        }
+        let Some(previous) = slot.previous.pop_back() else {
+            return Err(error(PolicyErrorKind::NoPrevious));
+        };
+        let policy = Arc::new(previous.revived());
+        std::mem::replace(&mut slot.policy, Arc::clone(&policy)).retire();
+        let changed = [policy];
+        self.put_in_force(&mut shelf, started, &changed, cause);
+        Ok(self.report(true, &changed))
+    }
+
+    /// Builds the set of what is on the shelf and swaps it in.
+    fn put_in_force(
+        &self,
+        shelf: &mut Shelf,
+        started: Instant,
+        changed: &[Arc<Policy>],
+        cause: ActivationCause,
+    ) {
+        let generation = self.current.load().generation + 1;
+        for slot in &mut shelf.slots {
+            if changed.iter().any(|policy| policy.id == slot.policy.id) {
+                slot.activated = generation;
+            }
+        }
+        let policies: Vec<_> = shelf.slots.iter().map(|slot| Arc::clone(&slot.policy)).collect();
+        let chain = |names: &Vec<String>| -> Chain {
+            names
+                .iter()
+                .filter_map(|name| policies.iter().position(|policy| *policy.name == **name))
+                .collect()
+        };
+        let chains = shelf
+            .config
+            .chains
+            .iter()
+            .map(|(name, names)| (name.clone(), chain(names)))
+            .collect();
+        let default_chain = chain(&shelf.config.default_chain);
+        self.swap(PolicySet {
+            generation,
+            policies,
+            chains,
+            default_chain,
+        });
+        for policy in changed {
+            self.observer.observe(&PolicyNotice::Activated {
+                policy: Arc::clone(&policy.name),
+                generation,
+                digest: policy.program.inspection.digest.clone(),
+                cause,
+                took: started.elapsed(),
+            });
+        }
+    }
+
+    fn rejected(&self, name: &str, digest: Option<String>, error: &PolicyError) {
+        let text = error.kind.to_string();
+        let mut shelf = self.registry.shelf.lock();
+        if let Some(slot) = shelf.slots.iter_mut().find(|slot| &*slot.policy.name == name) {
+            slot.last_error = Some(text.clone());
+        }
+        drop(shelf);
+        self.observer.observe(&PolicyNotice::Rejected {
+            policy: name.into(),
+            digest,
+            error: text,
+        });
+    }
+
+    fn report(&self, changed: bool, policies: &[Arc<Policy>]) -> LoadReport {
+        let loaded = |policy: &Arc<Policy>| LoadedPolicy {
+            name: policy.name.to_string(),
+            digest: policy.program.inspection.digest.clone(),
+            bytes: policy.program.inspection.bytes,
+            hooks: policy.program.inspection.hooks.clone(),
+            compile_took: policy.program.compile_took,
+        };
+        LoadReport {
+            generation: self.generation.load(Ordering::Relaxed),
+            changed,
+            policies: policies.iter().map(loaded).collect(),
+        }
+    }
+
+    pub(super) fn list(&self) -> Vec<PolicyStatus> {
+        let shelf = self.registry.shelf.lock();
+        let status = |slot: &Slot| {
+            let (policy, totals) = (&slot.policy, slot.policy.health.totals());
+            let inspection = &policy.program.inspection;
+            PolicyStatus {
+                name: policy.name.to_string(),
+                digest: inspection.digest.clone(),
+                bytes: inspection.bytes,
+                hooks: inspection.hooks.clone(),
+                capabilities: policy.spec.capabilities,
+                generation: slot.activated,
+                active_for: totals.active_for,
+                calls: totals.calls,
+                faults: totals.faults,
+                quarantined: totals.quarantined,
+                counters: policy.holdings().counters(),
+                previous: slot
+                    .previous
+                    .iter()
+                    .rev()
+                    .map(|policy| policy.program.inspection.digest.clone())
+                    .collect(),
+                last_error: slot.last_error.clone(),
+            }
+        };
+        shelf.slots.iter().map(status).collect()
+    }
+
+    /// The digest of a module while it is in force.
+    pub(super) fn digest_of(&self, name: &str, id: u64) -> Option<String> {
+        let shelf = self.registry.shelf.lock();
+        let slot = shelf
+            .slots
+            .iter()
+            .find(|slot| &*slot.policy.name == name && slot.policy.id == id)?;
+        Some(slot.policy.program.inspection.digest.clone())
+    }
+}
+
+fn remember(previous: &mut VecDeque<Arc<Policy>>, policy: Arc<Policy>) {
+    previous.push_back(policy);
+    if previous.len() > PREVIOUS_MAX {
+        previous.pop_front();
+    }
+}
+
+fn read(source: &PolicySource, bytes_max: usize) -> Result<Arc<[u8]>, PolicyErrorKind> {
+    match source {
+        PolicySource::Bytes(bytes) => Ok(Arc::clone(bytes)),
+        PolicySource::File(path) => {
+            let unreadable =
+                |error: std::io::Error| PolicyErrorKind::Unreadable(path.clone(), error.to_string());
+            let bytes = usize::try_from(fs::metadata(path).map_err(unreadable)?.len()).unwrap_or(usize::MAX);
+            if bytes > bytes_max {
+                return Err(PolicyErrorKind::TooLarge { bytes, bytes_max });
+            }
+            fs::read(path).map(Arc::from).map_err(unreadable)
+        }
+    }
+}
+
+fn check_name(name: &str) -> Result<(), PolicyErrorKind> {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+    if name.is_empty() || name.len() > 64 || !name.bytes().all(is_plain) {
+        let rule = "the name of a policy has 1 to 64 letters, digits, `-`, `_` and `.`";
+        return Err(PolicyErrorKind::Host(rule.into()));
+    }
+    Ok(())
+}
+
+fn check_names(config: &PoliciesConfig) -> Vec<PolicyError> {
+    let mut errors = Vec::new();
+    let mut error = |name: &str, kind| {
+        errors.push(PolicyError {
+            policy: name.to_owned(),
+            kind,
+        })
+    };
+    for (position, spec) in config.policies.iter().enumerate() {
+        if let Err(kind) = check_name(&spec.name) {
+            error(&spec.name, kind);
+        }
+        if config
+            .policies
+            .iter()
+            .take(position)
+            .any(|other| other.name == spec.name)
+        {
+            error(&spec.name, PolicyErrorKind::Duplicate);
+        }
+    }
+    for name in config.chains.values().flatten().chain(&config.default_chain) {
+        if !config.policies.iter().any(|spec| spec.name == *name) {
+            error(name, PolicyErrorKind::UnknownPolicy(name.clone()));
+        }
+    }
+    if config.policies.len() > POLICIES_MAX {
+        error(
+            "",
+            PolicyErrorKind::Host(format!("more than {POLICIES_MAX} policies")),
+        );
+    }
+    errors
+}

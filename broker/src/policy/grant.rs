@@ -1,0 +1,297 @@
+//! Grants: rules that decide without calling the policy. Compiled when a client is admitted.
+//!
+//! # How a rule matches
+//! The first rule that matches decides, none that matches denies.
+//! - *Publish*: the rule's filter matches the topic as a subscription's would (MQTT 5.0 section 4.7): `+` and `#` at
+//!   the front do not match topics that begin with `$`.
+//! - *Subscribe*: a filter is a set of topics. An `allow` matches when its filter contains all of them. A `deny`
+//!   matches when it contains any of them: who may not read `a/secret` may not read `a/#` either. A `consult` that
+//!   contains all of them asks the policy; one that contains only some denies, for the policy would be asked about
+//!   topics the rule does not speak of.
+//!
+//! # Placeholders
+//! `%c` is the client id, `%u` the user name, `%a{name}` the attribute of the same admission; `%%` is a percent sign.
+//! A value never acts as more than text within one level. It is *unusable* when it is absent or empty, contains `/`,
+//! `+`, `#` or U+0000, or would make a filter begin with `$` that does not by itself. Then an `allow` matches nothing,
+//! and a `deny` or `consult` denies everything from the placeholder's level on: whatever the value might have stood
+//! for, a client cannot slip past a rule by choosing a strange name.
+
+use super::verdict::{Grant, GrantAction, GrantVerdict};
+use std::fmt;
+
+/// Most rules of one admission.
+pub(super) const GRANTS_MAX: usize = 256;
+/// Longest filter, placeholders replaced: what MQTT can express.
+const FILTER_BYTES_MAX: usize = 65_535;
+
+/// The rules of one client.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Grants(Box<[Rule]>);
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Rule {
+    filter: Box<str>,
+    action: GrantAction,
+    qos_max: u8,
+    retain: bool,
+    verdict: GrantVerdict,
+}
+
+/// What placeholders stand for.
+pub(super) struct Values<'a> {
+    pub(super) client_id: &'a str,
+    pub(super) username: Option<&'a str>,
+    pub(super) attributes: &'a [(String, String)],
+}
+
+/// What the rules say to a publish or subscription.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ruling {
+    Deny(Cause),
+    /// With at most this QoS.
+    Allow(u8),
+    /// Ask the hook; with at most this QoS.
+    Consult(u8),
+}
+
+/// Why the rules deny.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Cause {
+    NoRule,
+    Rule,
+    Qos,
+    Retain,
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NoRule => "no grant covers it",
+            Self::Rule => "a grant denies it",
+            Self::Qos => "the QoS is above the grant's",
+            Self::Retain => "the grant does not cover retained messages",
+        })
+    }
+}
+
+/// An admission whose grants make no sense.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct BadGrant(pub(super) String);
+
+impl Grants {
+    /// Checks the rules and puts the values in.
+    ///
+    /// # Errors
+    /// When a filter or QoS is not valid or there are too many; the admission is a fault then.
+    pub(super) fn compile(grants: &[Grant], values: &Values<'_>) -> Result<Self, BadGrant> {
+        if grants.len() > GRANTS_MAX {
+            return Err(BadGrant(format!(
+                "{} grants; at most {GRANTS_MAX} are allowed",
+                grants.len()
+            )));
+        }
+        let mut rules = Vec::with_capacity(grants.len());
+        for grant in grants {
+            if grant.qos_max > 2 {
+                return Err(BadGrant(format!(
+                    "grant `{}` has QoS {}",
+                    grant.filter, grant.qos_max
+                )));
+            }
+            let rule = |filter: String, verdict| Rule {
+                filter: filter.into_boxed_str(),
+                action: grant.action,
+                qos_max: grant.qos_max,
+                retain: grant.retain,
+                verdict,
+            };
+            match bind(&grant.filter, values)? {
+                Bound::Usable(filter) => rules.push(rule(filter, grant.verdict)),
+                Bound::Unusable { .. } if grant.verdict == GrantVerdict::Allow => {}
+                Bound::Unusable { widened } => rules.push(rule(widened, GrantVerdict::Deny)),
+            }
+        }
+        Ok(Self(rules.into_boxed_slice()))
+    }
+
+    /// Decides on a publish.
+    pub(super) fn publish(&self, topic: &str, qos: u8, retain: bool) -> Ruling {
+        let matching = |rule: &&Rule| rule.action != GrantAction::Subscribe && matches(&rule.filter, topic);
+        let Some(rule) = self.0.iter().find(matching) else {
+            return Ruling::Deny(Cause::NoRule);
+        };
+        match rule.verdict {
+            GrantVerdict::Deny => Ruling::Deny(Cause::Rule),
+            _ if qos > rule.qos_max => Ruling::Deny(Cause::Qos),
+            _ if retain && !rule.retain => Ruling::Deny(Cause::Retain),
+            GrantVerdict::Allow => Ruling::Allow(rule.qos_max),
+            GrantVerdict::Consult => Ruling::Consult(rule.qos_max),
+        }
+    }
+
+    /// Decides on a subscription to a filter without `$share/name/`.
+    pub(super) fn subscribe(&self, filter: &str) -> Ruling {
+        for rule in self.0.iter().filter(|rule| rule.action != GrantAction::Publish) {
+            match rule.verdict {
+                GrantVerdict::Allow if contains(&rule.filter, filter) => return Ruling::Allow(rule.qos_max),
+                GrantVerdict::Consult if contains(&rule.filter, filter) => {
+                    return Ruling::Consult(rule.qos_max);
+                }
+                GrantVerdict::Deny | GrantVerdict::Consult if overlap(&rule.filter, filter) => {
+                    return Ruling::Deny(Cause::Rule);
+                }
+                _ => {}
+            }
+        }
+        Ruling::Deny(Cause::NoRule)
+    }
+}
+
+enum Bound {
+    Usable(String),
+    /// The filter cut before the level of the first unusable placeholder, with `#` there.
+    Unusable {
+        widened: String,
+    },
+}
+
+fn bind(template: &str, values: &Values<'_>) -> Result<Bound, BadGrant> {
+    let bad = |what: &str| BadGrant(format!("grant `{template}`: {what}"));
+    let mut filter = String::with_capacity(template.len() + values.client_id.len());
+    // Two stand-ins that differ: a template is valid when it is with any text in its placeholders.
+    let mut with_stand_ins = String::with_capacity(template.len());
+    let mut widened = None;
+    let mut rest = template;
+    while let Some((text, after)) = rest.split_once('%') {
+        filter.push_str(text);
+        with_stand_ins.push_str(text);
+        let (value, after) = if let Some(after) = after.strip_prefix('%') {
+            filter.push('%');
+            with_stand_ins.push('%');
+            rest = after;
+            continue;
+        } else if let Some(after) = after.strip_prefix('c') {
+            (Some(values.client_id), after)
+        } else if let Some(after) = after.strip_prefix('u') {
+            (values.username, after)
+        } else if let Some(after) = after.strip_prefix("a{") {
+            let (name, after) = after.split_once('}').ok_or_else(|| bad("`%a{` without `}`"))?;
+            let value = values
+                .attributes
+                .iter()
+                .find(|(key, _)| key == name)
+                .map(|(_, value)| value.as_str());
+            (value, after)
+        } else {
+            return Err(bad("`%` must begin %c, %u, %a{name} or %%"));
+        };
+        match value.filter(|value| is_usable(value, filter.is_empty())) {
+            Some(value) => filter.push_str(value),
+            None => {
+                widened.get_or_insert_with(|| {
+                    let level = filter.rfind('/').map_or(0, |slash| slash + 1);
+                    format!("{}#", filter.get(..level).unwrap_or_default())
+                });
+                filter.push('x');
+            }
+        }
+        with_stand_ins.push('x');
+        rest = after;
+    }
+    filter.push_str(rest);
+    with_stand_ins.push_str(rest);
+    check_filter(&with_stand_ins).map_err(bad)?;
+    if filter.len() > FILTER_BYTES_MAX {
+        return Ok(Bound::Unusable { widened: "#".into() });
+    }
+    Ok(match widened {
+        Some(widened) => Bound::Unusable { widened },
+        None => Bound::Usable(filter),
+    })
+}
+
+fn is_usable(value: &str, at_front: bool) -> bool {
+    let reaches_dollar_topics = at_front && value.starts_with('$');
+    !value.is_empty() && !value.contains(['/', '+', '#', '\0']) && !reaches_dollar_topics
+}
+
+fn check_filter(filter: &str) -> Result<(), &'static str> {
+    if filter.is_empty() {
+        return Err("the filter is empty");
+    }
+    if filter.len() > FILTER_BYTES_MAX || filter.contains('\0') {
+        return Err("the filter is too long or has a U+0000");
+    }
+    let mut levels = filter.split('/').peekable();
+    while let Some(level) = levels.next() {
+        if level.contains('#') && (level != "#" || levels.peek().is_some()) {
+            return Err("`#` must be alone in the last level");
+        }
+        if level.contains('+') && level != "+" {
+            return Err("`+` must be alone in its level");
+        }
+    }
+    Ok(())
+}
+
+/// Whether a topic name is in a filter.
+fn matches(filter: &str, topic: &str) -> bool {
+    // Most rules are plain prefixes or plain topics: decided by comparing bytes.
+    if filter == topic {
+        return true;
+    }
+    if filter.starts_with(['+', '#']) && topic.starts_with('$') {
+        return false;
+    }
+    let mut topic_levels = topic.split('/');
+    for level in filter.split('/') {
+        if level == "#" {
+            return true;
+        }
+        match topic_levels.next() {
+            Some(topic_level) if level == "+" || level == topic_level => {}
+            _ => return false,
+        }
+    }
+    topic_levels.next().is_none()
+}
+
+/// Whether every topic in `inner` is in `outer`.
+fn contains(outer: &str, inner: &str) -> bool {
+    if outer.starts_with(['+', '#']) && inner.starts_with('$') {
+        return false;
+    }
+    let mut inner_levels = inner.split('/');
+    for level in outer.split('/') {
+        if level == "#" {
+            return true;
+        }
+        match inner_levels.next() {
+            Some("#") | None => return false,
+            Some(inner_level) if level == "+" || level == inner_level => {}
+            Some(_) => return false,
+        }
+    }
+    inner_levels.next().is_none()
+}
+
+/// Whether some topic is in both filters.
+fn overlap(left: &str, right: &str) -> bool {
+    let wild = |filter: &str| filter.starts_with(['+', '#']);
+    if wild(left) && right.starts_with('$') || wild(right) && left.starts_with('$') {
+        return false;
+    }
+    let (mut left, mut right) = (left.split('/'), right.split('/'));
+    loop {
+        match (left.next(), right.next()) {
+            // `a/#` contains `a` itself, so a `#` also meets the end of the other.
+            (Some("#"), _) | (_, Some("#")) | (None, None) => return true,
+            (None, Some(_)) | (Some(_), None) => return false,
+            (Some(left), Some(right)) if left == right || left == "+" || right == "+" => {}
+            (Some(_), Some(_)) => return false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,181 @@
+//! The terms on which one policy admitted a client, checked and compiled.
+
+use super::grant::{Grants, Values};
+use super::notice::{Fault, FaultKind};
+use super::verdict::{Admission, Budget, ConnackOverrides, ConnectRequest, Denial, Peer};
+use std::time::Duration;
+
+/// Longest principal and mount point.
+const NAME_BYTES_MAX: usize = 1024;
+/// Most attributes of one admission. Together with everything else they are at most 64 KiB.
+const ATTRIBUTES_MAX: usize = 128;
+
+/// Who a session is, without its credentials.
+#[derive(Clone, Debug)]
+pub(super) struct Subject {
+    pub(super) session: u64,
+    /// As the broker calls it.
+    pub(super) client_id: String,
+    pub(super) username: Option<String>,
+    pub(super) peer: Peer,
+}
+
+impl Subject {
+    pub(super) fn of(request: &ConnectRequest) -> Self {
+        let assigned = request
+            .assigned_client_id
+            .as_ref()
+            .filter(|_| request.client_id.is_empty());
+        Self {
+            session: request.session,
+            client_id: assigned.unwrap_or(&request.client_id).clone(),
+            username: request.username.clone(),
+            peer: request.peer.clone(),
+        }
+    }
+}
+
+/// What one policy made of a client.
+#[derive(Clone, Debug)]
+pub(super) struct Terms {
+    pub(super) principal: Option<String>,
+    pub(super) mountpoint: Option<String>,
+    pub(super) attributes: Vec<(String, String)>,
+    pub(super) tag: u64,
+    pub(super) grants: Option<Grants>,
+    pub(super) budget: Budget,
+    pub(super) refresh_seconds: Option<u32>,
+}
+
+impl Terms {
+    /// Checks an admission.
+    ///
+    /// # Errors
+    /// When it is not what the interface allows; the policy is at fault then and nobody enters.
+    pub(super) fn compile(
+        admission: Admission,
+        subject: &Subject,
+    ) -> Result<(Self, ConnackOverrides), Fault> {
+        let bad = |what: String| Err(Fault::new(FaultKind::BadVerdict, what));
+        let grants = admission.grants.as_deref().map(|grants| {
+            let values = Values {
+                client_id: &subject.client_id,
+                username: subject.username.as_deref(),
+                attributes: &admission.attributes,
+            };
+            Grants::compile(grants, &values)
+        });
+        let grants = match grants.transpose() {
+            Ok(grants) => grants,
+            Err(problem) => return bad(problem.0),
+        };
+        if let Some(mountpoint) = &admission.mountpoint
+            && !is_mountpoint(mountpoint)
+        {
+            return bad(format!(
+                "`{mountpoint}` is no mount point: a topic name that ends in `/`"
+            ));
+        }
+        if admission
+            .principal
+            .as_ref()
+            .is_some_and(|name| name.len() > NAME_BYTES_MAX)
+        {
+            return bad(format!("the principal has more than {NAME_BYTES_MAX} bytes"));
+        }
+        if admission.attributes.len() > ATTRIBUTES_MAX {
+            return bad(format!(
+                "{} attributes; at most {ATTRIBUTES_MAX}",
+                admission.attributes.len()
+            ));
+        }
+        let terms = Self {
+            principal: admission.principal,
+            mountpoint: admission.mountpoint,
+            attributes: admission.attributes,
+            tag: admission.tag,
+            grants,
+            budget: admission.budget,
+            refresh_seconds: admission.refresh_seconds.map(|seconds| seconds.max(1)),
+        };
+        Ok((terms, sendable_connack(admission.connack)))
+    }
+}
+
+fn is_mountpoint(text: &str) -> bool {
+    text.ends_with('/')
+        && text.len() <= NAME_BYTES_MAX
+        && !text.starts_with('$')
+        && !text.contains(['+', '#', '\0'])
+}
+
+/// Without what MQTT cannot carry: a U+0000 in a string is a malformed packet (MQTT 5.0 section 1.5.4).
+fn sendable_connack(connack: ConnackOverrides) -> ConnackOverrides {
+    ConnackOverrides {
+        response_information: sendable(connack.response_information),
+        reason_string: sendable(connack.reason_string),
+        user_properties: connack
+            .user_properties
+            .into_iter()
+            .filter(|(name, value)| is_sendable(name) && is_sendable(value))
+            .collect(),
+        ..connack
+    }
+}
+
+pub(super) fn sendable_denial(denial: Denial) -> Denial {
+    Denial {
+        reason: denial.reason,
+        reason_string: sendable(denial.reason_string),
+        server_reference: sendable(denial.server_reference),
+    }
+}
+
+fn sendable(text: Option<String>) -> Option<String> {
+    text.filter(|text| is_sendable(text))
+}
+
+pub(super) fn is_sendable(text: &str) -> bool {
+    text.len() <= 65_535 && !text.contains('\0')
+}
+
+/// What the terms of all policies amount to: the first that says something decides, attributes add up, of budgets
+/// and intervals the strictest counts.
+pub(super) fn combine<'a>(all: impl Iterator<Item = &'a Terms>) -> Admission {
+    let mut combined = Admission::default();
+    for terms in all {
+        if combined.principal.is_none() {
+            combined.principal.clone_from(&terms.principal);
+        }
+        if combined.mountpoint.is_none() {
+            combined.mountpoint.clone_from(&terms.mountpoint);
+        }
+        combined.attributes.extend(terms.attributes.iter().cloned());
+        combined.budget = combined.budget.strictest(&terms.budget);
+        combined.refresh_seconds = match (combined.refresh_seconds, terms.refresh_seconds) {
+            (Some(left), Some(right)) => Some(left.min(right)),
+            (left, right) => left.or(right),
+        };
+    }
+    combined
+}
+
+/// Of the CONNACK each part as the first policy has it that has it.
+pub(super) fn combine_connack(first: ConnackOverrides, then: ConnackOverrides) -> ConnackOverrides {
+    let mut user_properties = first.user_properties;
+    user_properties.extend(then.user_properties);
+    ConnackOverrides {
+        server_keep_alive_seconds: first.server_keep_alive_seconds.or(then.server_keep_alive_seconds),
+        response_information: first.response_information.or(then.response_information),
+        reason_string: first.reason_string.or(then.reason_string),
+        user_properties,
+        auth_data: first.auth_data.or(then.auth_data),
+    }
+}
+
+/// An interval in seconds as a duration.
+pub(super) fn interval(admission: &Admission) -> Option<Duration> {
+    admission
+        .refresh_seconds
+        .map(|seconds| Duration::from_secs(seconds.into()))
+}

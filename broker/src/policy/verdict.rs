@@ -1,0 +1,536 @@
+//! What the broker tells a policy and what a policy answers, as plain Rust.
+//!
+//! Mirrors `wit/types.wit`; its comments apply here too. Nothing in this file knows of WebAssembly. No verdict has a
+//! default that lets somebody in.
+
+use bytes::Bytes;
+use std::fmt;
+use std::sync::Arc;
+
+/// The MQTT version a client speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProtocolVersion {
+    /// MQTT 3.1 (MQIsdp).
+    V3_1,
+    /// MQTT 3.1.1.
+    V3_1_1,
+    /// MQTT 5.0.
+    V5_0,
+}
+
+/// Where a client comes from.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Peer {
+    /// IP address as text, empty for a unix socket. The client's own, also behind a trusted proxy.
+    pub address: String,
+    /// 0 for a unix socket.
+    pub port: u16,
+    /// Name of the listener; it selects the chain of policies.
+    pub listener: String,
+    /// Address of the proxy that announced the client, if one did.
+    pub proxied_by: Option<String>,
+    /// Present when the connection is encrypted.
+    pub tls: Option<TlsPeer>,
+}
+
+/// The encryption of a connection.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TlsPeer {
+    /// `TLSv1.2` or `TLSv1.3`.
+    pub version: String,
+    /// IANA name of the cipher suite.
+    pub cipher: String,
+    /// Server name the client asked for.
+    pub sni: Option<String>,
+    /// The client's certificate, verified against the listener's CA bundle.
+    pub certificate: Option<Certificate>,
+}
+
+/// A verified X.509 client certificate.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Certificate {
+    /// Common name of the subject.
+    pub subject_cn: Option<String>,
+    /// DNS names of the subjectAltName.
+    pub san_dns: Vec<String>,
+    /// URIs of the subjectAltName.
+    pub san_uri: Vec<String>,
+    /// E-mail addresses of the subjectAltName.
+    pub san_email: Vec<String>,
+    /// IP addresses of the subjectAltName, as text.
+    pub san_ip: Vec<String>,
+    /// Distinguished name of the issuer, RFC 4514 text.
+    pub issuer: String,
+    /// Serial number, lower-case hexadecimal.
+    pub serial: String,
+    /// SHA-256 of the DER certificate, lower-case hexadecimal.
+    pub fingerprint_sha256: String,
+    /// End of its validity.
+    pub not_after_unix_seconds: u64,
+}
+
+/// The message the broker sends for a client that vanishes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WillSummary {
+    /// Without the mount point.
+    pub topic: String,
+    /// Size of its payload.
+    pub payload_bytes: u32,
+    /// 0 to 2.
+    pub qos: u8,
+    /// Whether it is to be retained.
+    pub retain: bool,
+    /// MQTT 5.0 Will Delay Interval.
+    pub delay_seconds: u32,
+}
+
+/// Why a client is judged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ConnectPurpose {
+    /// A CONNECT packet.
+    Connect,
+    /// An AUTH packet with reason 0x19 on a live connection (MQTT 5.0 section 4.12.1).
+    Reauthenticate,
+}
+
+/// Everything known of a client that asks to be let in.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ConnectRequest {
+    /// Why the policies are asked.
+    pub purpose: ConnectPurpose,
+    /// Identifies the session in every later call; never reused while the broker runs.
+    pub session: u64,
+    /// As the client sent it; empty when it leaves the choice to the broker.
+    pub client_id: String,
+    /// What the broker calls the client when `client_id` is empty: stands for `%c` in grants. Policies do not see it.
+    pub assigned_client_id: Option<String>,
+    /// User name of the CONNECT.
+    pub username: Option<String>,
+    /// Password of the CONNECT. Never shown by `Debug`.
+    pub password: Option<Bytes>,
+    /// Which MQTT it speaks.
+    pub protocol: ProtocolVersion,
+    /// Clean Start, or Clean Session of 3.1.1.
+    pub clean_start: bool,
+    /// As the client asked.
+    pub keep_alive_seconds: u16,
+    /// As the client asked; 3.1.1 clients without clean session: `u32::MAX`.
+    pub session_expiry_seconds: u32,
+    /// Its will.
+    pub will: Option<WillSummary>,
+    /// User properties of the CONNECT.
+    pub user_properties: Vec<(String, String)>,
+    /// Enhanced authentication (MQTT 5.0 section 4.12).
+    pub auth_method: Option<String>,
+    /// Its first data.
+    pub auth_data: Option<Bytes>,
+    /// Where it comes from.
+    pub peer: Peer,
+    /// Unpredictable, the same in every round of one request.
+    pub nonce: [u8; 32],
+}
+
+impl fmt::Debug for ConnectRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ConnectRequest")
+            .field("session", &self.session)
+            .field("client_id", &self.client_id)
+            .field("username", &self.username)
+            .field("peer", &self.peer)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Tokens refill at `per_second`, at most `burst` are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rate {
+    /// Bytes or messages.
+    pub per_second: u64,
+    /// Bytes or messages.
+    pub burst: u64,
+}
+
+/// What the broker does with a client that exceeds a rate. Ordered from mild to strict.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum OverLimitAction {
+    /// Stop reading its socket until the rate is kept again.
+    Delay,
+    /// Answer 0x97 Quota exceeded.
+    Refuse,
+    /// Acknowledge and forget the message.
+    Drop,
+    /// DISCONNECT with 0x96 Message rate too high.
+    Disconnect,
+}
+
+/// What gives way when a session's queue is full. Ordered from mild to strict.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum QueueOverflow {
+    /// The newest message is not queued.
+    DropNew,
+    /// The oldest queued message makes room.
+    DropOldest,
+    /// The client is disconnected.
+    Disconnect,
+}
+
+/// Everything the broker enforces for a client. `None` leaves the listener's or the global value. Sizes are wire
+/// bytes, headers included, unless they say payload.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[allow(missing_docs)] // Each name says what it bounds and in which unit.
+pub struct Budget {
+    pub bytes_in_per_second: Option<Rate>,
+    pub bytes_out_per_second: Option<Rate>,
+    pub messages_in_per_second: Option<Rate>,
+    pub messages_out_per_second: Option<Rate>,
+    pub subscribes_per_second: Option<Rate>,
+    pub packet_bytes_max: Option<u32>,
+    pub payload_bytes_max: Option<u32>,
+    pub inflight_max: Option<u16>,
+    pub queue_messages_max: Option<u32>,
+    pub queue_bytes_max: Option<u64>,
+    pub queue_overflow: Option<QueueOverflow>,
+    pub subscriptions_max: Option<u32>,
+    pub session_expiry_seconds_max: Option<u32>,
+    pub connection_seconds_max: Option<u32>,
+    pub over_limit: Option<OverLimitAction>,
+}
+
+impl Budget {
+    /// Of each value the stricter one: the smaller number, or the harsher action.
+    #[must_use]
+    pub fn strictest(&self, other: &Self) -> Self {
+        Self {
+            bytes_in_per_second: rate(self.bytes_in_per_second, other.bytes_in_per_second),
+            bytes_out_per_second: rate(self.bytes_out_per_second, other.bytes_out_per_second),
+            messages_in_per_second: rate(self.messages_in_per_second, other.messages_in_per_second),
+            messages_out_per_second: rate(self.messages_out_per_second, other.messages_out_per_second),
+            subscribes_per_second: rate(self.subscribes_per_second, other.subscribes_per_second),
+            packet_bytes_max: least(self.packet_bytes_max, other.packet_bytes_max),
+            payload_bytes_max: least(self.payload_bytes_max, other.payload_bytes_max),
+            inflight_max: least(self.inflight_max, other.inflight_max),
+            queue_messages_max: least(self.queue_messages_max, other.queue_messages_max),
+            queue_bytes_max: least(self.queue_bytes_max, other.queue_bytes_max),
+            queue_overflow: self.queue_overflow.max(other.queue_overflow),
+            subscriptions_max: least(self.subscriptions_max, other.subscriptions_max),
+            session_expiry_seconds_max: least(
+                self.session_expiry_seconds_max,
+                other.session_expiry_seconds_max,
+            ),
+            connection_seconds_max: least(self.connection_seconds_max, other.connection_seconds_max),
+            over_limit: self.over_limit.max(other.over_limit),
+        }
+    }
+}
+
+fn least<T: Ord>(left: Option<T>, right: Option<T>) -> Option<T> {
+    match (left, right) {
+        (Some(left), Some(right)) => Some(left.min(right)),
+        (left, right) => left.or(right),
+    }
+}
+
+fn rate(left: Option<Rate>, right: Option<Rate>) -> Option<Rate> {
+    match (left, right) {
+        (Some(left), Some(right)) => Some(Rate {
+            per_second: left.per_second.min(right.per_second),
+            burst: left.burst.min(right.burst),
+        }),
+        (left, right) => left.or(right),
+    }
+}
+
+/// What a grant speaks about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GrantAction {
+    /// Publishing to matching topics.
+    Publish,
+    /// Subscribing to filters inside the rule's.
+    Subscribe,
+    /// Both.
+    PublishAndSubscribe,
+}
+
+/// What a matching grant decides.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GrantVerdict {
+    /// No.
+    Deny,
+    /// Yes.
+    Allow,
+    /// The policy's hook decides.
+    Consult,
+}
+
+/// One rule the broker applies without calling the policy. See [`crate::policy::grant`] for how rules match.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Grant {
+    /// A topic filter with the placeholders `%c`, `%u` and `%a{name}`.
+    pub filter: String,
+    /// What it speaks about.
+    pub action: GrantAction,
+    /// A publish above it is denied, a subscription above it is granted this one.
+    pub qos_max: u8,
+    /// Whether retained messages may be published.
+    pub retain: bool,
+    /// What it decides.
+    pub verdict: GrantVerdict,
+}
+
+/// What CONNACK tells beyond the broker's own values.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ConnackOverrides {
+    /// MQTT 5.0 Server Keep Alive.
+    pub server_keep_alive_seconds: Option<u16>,
+    /// MQTT 5.0 Response Information.
+    pub response_information: Option<String>,
+    /// MQTT 5.0 Reason String.
+    pub reason_string: Option<String>,
+    /// MQTT 5.0 User Properties.
+    pub user_properties: Vec<(String, String)>,
+    /// Final authentication data (MQTT 5.0 section 3.2.2.3.18).
+    pub auth_data: Option<Bytes>,
+}
+
+/// The terms on which a client is let in: of one policy, or combined over a chain (then without tag and grants).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Admission {
+    /// Who the client is.
+    pub principal: Option<String>,
+    /// Prefix of every topic of this client, ends in `/`.
+    pub mountpoint: Option<String>,
+    /// Free-form facts, available to grants as `%a{name}`.
+    pub attributes: Vec<(String, String)>,
+    /// Handed back to the policy in every later call.
+    pub tag: u64,
+    /// Rules in order; `None`: the policy states none.
+    pub grants: Option<Vec<Grant>>,
+    /// What the broker enforces.
+    pub budget: Budget,
+    /// Ask again after so many seconds.
+    pub refresh_seconds: Option<u32>,
+    /// Parts of the CONNACK.
+    pub connack: ConnackOverrides,
+}
+
+/// How a policy turns a client away, before the reason code is checked.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Denial {
+    /// Codes that the packet cannot carry count as 0x87 Not authorized.
+    pub reason: u8,
+    /// For the client.
+    pub reason_string: Option<String>,
+    /// Another server to use.
+    pub server_reference: Option<String>,
+}
+
+/// Something slow or interactive that the broker does for a policy before asking it again.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Effect {
+    /// Check a password against a PHC string.
+    VerifyPassword {
+        /// `$argon2id$...`.
+        hash: String,
+        /// What the client claims.
+        password: Vec<u8>,
+    },
+    /// Send the client an AUTH packet.
+    Challenge(Vec<u8>),
+}
+
+impl fmt::Debug for Effect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::VerifyPassword { .. } => "VerifyPassword",
+            Self::Challenge(_) => "Challenge",
+        })
+    }
+}
+
+/// The broker's answer to one effect.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// It could not be carried out, and why.
+    Failed(String),
+    /// Whether the password fits the hash.
+    Password(bool),
+    /// The data of the client's AUTH packet.
+    Response(Option<Vec<u8>>),
+}
+
+/// What one policy says to a CONNECT.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ConnectOutcome {
+    /// No.
+    Deny(Denial),
+    /// Yes, on these terms.
+    Admit(Box<Admission>),
+    /// No opinion.
+    Abstain,
+    /// Carry these out, then ask again.
+    Wait(Vec<Effect>),
+}
+
+/// Why a live session is judged again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RefreshCause {
+    /// A policy was replaced.
+    Swap,
+    /// The `refresh_seconds` of an admission are over.
+    Interval,
+}
+
+/// What one policy says to a refresh.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RefreshOutcome {
+    /// The client must leave.
+    Deny(Denial),
+    /// Nothing changes.
+    Keep,
+    /// New terms.
+    Admit(Box<Admission>),
+}
+
+/// A message as a content policy sees and may replace it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ContentMessage {
+    /// Without the mount point.
+    pub topic: String,
+    /// The payload.
+    pub payload: Bytes,
+    /// 0 to 2.
+    pub qos: u8,
+    /// As published.
+    pub retain: bool,
+    /// MQTT 5.0 Content Type.
+    pub content_type: Option<String>,
+    /// MQTT 5.0 Response Topic.
+    pub response_topic: Option<String>,
+    /// MQTT 5.0 Correlation Data.
+    pub correlation_data: Option<Bytes>,
+    /// MQTT 5.0 User Properties.
+    pub user_properties: Vec<(String, String)>,
+}
+
+/// What one policy says to a message's content.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ContentOutcome {
+    /// Refuse with this reason code.
+    Deny(u8),
+    /// As it is.
+    Keep,
+    /// Publish this instead.
+    Replace(Box<ContentMessage>),
+    /// Acknowledge and forget.
+    Drop,
+}
+
+/// Something that happened to a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SessionEvent<'a> {
+    /// It is online.
+    Connected {
+        /// As the broker calls it.
+        client_id: &'a str,
+        /// Who it is.
+        principal: Option<&'a str>,
+        /// Whether an earlier session was resumed.
+        resumed: bool,
+    },
+    /// It is offline.
+    Disconnected {
+        /// As the broker calls it.
+        client_id: &'a str,
+        /// MQTT 5.0 reason code, 0x00 for a normal end.
+        reason: u8,
+        /// Whether its will was published.
+        will_published: bool,
+    },
+    /// So many messages left its queue unsent since the last event.
+    QueueOverflow(u64),
+}
+
+/// Why something was refused, for the client and for the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// The policy that refused; `(no policy)` when the chain is empty or all abstained.
+    pub policy: Arc<str>,
+    /// The generation that decided.
+    pub generation: u64,
+    /// An MQTT 5.0 reason code of at least 0x80 that the answering packet may carry.
+    pub reason: u8,
+    /// From the policy, for the client; from the host when `fault` (then for the log only).
+    pub text: Option<String>,
+    /// Another server (reasons 0x9C, 0x9D).
+    pub server_reference: Option<String>,
+    /// The policy failed rather than decided.
+    pub fault: bool,
+}
+
+/// The decision on a CONNECT.
+#[derive(Debug)]
+pub enum Decision {
+    /// The client may enter.
+    Admit {
+        /// Judges the session from now on.
+        gate: Box<super::Gate>,
+        /// Combined over the chain; tag and grants stay in the gate.
+        admission: Box<Admission>,
+    },
+    /// The client may not enter.
+    Deny(Refusal),
+}
+
+/// The decision on a publish.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PublishVerdict {
+    /// Route it.
+    Allow {
+        /// Stop reading the client for so long after it; usually 0.
+        throttle_ms: u16,
+    },
+    /// Refuse it.
+    Deny(Refusal),
+    /// Acknowledge and forget it.
+    Drop(Refusal),
+    /// Refuse it and end the connection.
+    Disconnect(Refusal),
+}
+
+/// The decision on a subscription.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SubscribeVerdict {
+    /// Granted.
+    Allow {
+        /// Highest QoS of deliveries; at most the requested one.
+        qos: u8,
+    },
+    /// Refused.
+    Deny(Refusal),
+    /// Refused, and the connection ends.
+    Disconnect(Refusal),
+}
+
+/// The decision of the content policies on a message that was allowed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ContentVerdict {
+    /// Unchanged.
+    Keep,
+    /// Publish this instead; judge it again when its topic changed.
+    Replace(Box<ContentMessage>),
+    /// Acknowledge and forget it.
+    Drop(Refusal),
+    /// Refuse it.
+    Deny(Refusal),
+}
+
+/// The outcome of judging a live session again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RefreshVerdict {
+    /// Nothing changed.
+    Keep,
+    /// Enforce these terms from now on.
+    Changed(Box<Admission>),
+    /// Disconnect the client.
+    Deny(Refusal),
+}

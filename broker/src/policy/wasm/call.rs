@@ -1,0 +1,328 @@
+//! One instance of a policy and the calls into it, each with its deadline.
+
+use super::bindings::exports::sluice::policy as exported;
+use super::bindings::sluice::policy::types as wit;
+use super::convert;
+use super::engine::{HOSTCALL_BYTES_MAX, ticks};
+use super::host::{DeadlineExceeded, HostState};
+use super::load::{Program, wrong_type};
+use crate::policy::actions::Actions;
+use crate::policy::holdings::Holdings;
+use crate::policy::notice::{Fault, FaultKind, PolicyErrorKind};
+use crate::policy::spec::PolicyLimits;
+use crate::policy::verdict::{
+    Answer, ConnectOutcome, ConnectRequest, ContentMessage, ContentOutcome, Peer, RefreshCause,
+    RefreshOutcome, SessionEvent,
+};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::Duration;
+use wasmtime::{Store, Trap, WasmBacktrace};
+
+/// A policy ready to be called: one store with one instance, used by one thread at a time.
+///
+/// After any error it must be dropped: its memory is in an unknown state, and wasmtime would refuse further calls.
+pub(in crate::policy) struct Instance {
+    store: Store<HostState>,
+    setup: exported::setup::Guest,
+    connect: Option<exported::connect::Guest>,
+    publish: Option<exported::publish::Guest>,
+    subscribe: Option<exported::subscribe::Guest>,
+    content: Option<exported::content::Guest>,
+    events: Option<exported::events::Guest>,
+    allowances: Allowances,
+    /// Calls until it is replaced.
+    pub(in crate::policy) calls_left: u32,
+    /// Calls since they were last added to the policy's total.
+    pub(in crate::policy) calls_uncounted: u32,
+}
+
+/// What an instance is made with, beyond its program.
+pub(in crate::policy) struct Surroundings {
+    pub(in crate::policy) holdings: Arc<Holdings>,
+    pub(in crate::policy) actions: Arc<Actions>,
+    pub(in crate::policy) limits: PolicyLimits,
+}
+
+/// A deadline with its ticks, computed once.
+#[derive(Clone, Copy)]
+struct Allowance {
+    time: Duration,
+    ticks: u64,
+}
+
+#[derive(Clone, Copy)]
+struct Allowances {
+    publish: Allowance,
+    subscribe: Allowance,
+    content: Allowance,
+    event: Allowance,
+    connect: Allowance,
+    configure: Allowance,
+}
+
+impl Allowances {
+    fn new(limits: &PolicyLimits) -> Self {
+        let allowance = |time| Allowance {
+            time,
+            ticks: ticks(time),
+        };
+        Self {
+            publish: allowance(limits.publish_deadline),
+            subscribe: allowance(limits.subscribe_deadline),
+            content: allowance(limits.content_deadline),
+            event: allowance(limits.event_deadline),
+            connect: allowance(limits.connect_deadline),
+            configure: allowance(limits.configure_deadline),
+        }
+    }
+}
+
+/// A session as its refresh shows it.
+pub(in crate::policy) struct RefreshSubject<'a> {
+    pub(in crate::policy) session: u64,
+    pub(in crate::policy) tag: u64,
+    pub(in crate::policy) cause: RefreshCause,
+    pub(in crate::policy) client_id: &'a str,
+    pub(in crate::policy) username: Option<&'a str>,
+    pub(in crate::policy) principal: Option<&'a str>,
+    pub(in crate::policy) attributes: &'a [(String, String)],
+    pub(in crate::policy) peer: &'a Peer,
+}
+
+type CallResult<R> = Result<R, Fault>;
+
+impl Instance {
+    /// Instantiates the program; its start functions run, `configure` does not.
+    pub(in crate::policy) fn new(program: &Program, around: &Surroundings) -> Result<Self, PolicyErrorKind> {
+        use crate::policy::notice::Hook;
+        let state = HostState::new(
+            Arc::clone(&around.holdings),
+            Arc::clone(&around.actions),
+            around.limits.memory_bytes_max,
+        );
+        let mut store = Store::new(program.pre.engine(), state);
+        store.limiter(|state| &mut state.limiter);
+        store.set_hostcall_fuel(HOSTCALL_BYTES_MAX);
+        store.epoch_deadline_callback(|mut store| store.data_mut().deadline.overrun());
+        let allowances = Allowances::new(&around.limits);
+        let instance = run(&mut store, allowances.configure, |store| {
+            program.pre.instantiate(store)
+        })
+        .map_err(|fault| PolicyErrorKind::Fault(Hook::Instantiate, fault))?;
+        macro_rules! hook {
+            ($name:ident) => {
+                program
+                    .$name
+                    .as_ref()
+                    .map(|indices| indices.load(&mut store, &instance).map_err(wrong_type))
+                    .transpose()?
+            };
+        }
+        Ok(Self {
+            setup: program.setup.load(&mut store, &instance).map_err(wrong_type)?,
+            connect: hook!(connect),
+            publish: hook!(publish),
+            subscribe: hook!(subscribe),
+            content: hook!(content),
+            events: hook!(events),
+            store,
+            allowances,
+            calls_left: u32::MAX,
+            calls_uncounted: 0,
+        })
+    }
+
+    pub(in crate::policy) fn configure(&mut self, settings: &str) -> CallResult<Result<(), String>> {
+        let setup = &self.setup;
+        run(&mut self.store, self.allowances.configure, |store| {
+            setup.call_configure(store, settings)
+        })
+    }
+
+    pub(in crate::policy) fn self_test(&mut self) -> CallResult<Result<(), String>> {
+        let setup = &self.setup;
+        run(&mut self.store, self.allowances.configure, |store| {
+            setup.call_self_test(store)
+        })
+    }
+
+    pub(in crate::policy) fn connect(
+        &mut self,
+        request: &ConnectRequest,
+        answers: &[Answer],
+    ) -> CallResult<ConnectOutcome> {
+        let Some(connect) = &self.connect else {
+            return Err(not_exported());
+        };
+        let request = convert::connect_request(request);
+        let answers: Vec<_> = answers.iter().map(convert::answer).collect();
+        run(&mut self.store, self.allowances.connect, |store| {
+            connect.call_on_connect(store, &request, &answers)
+        })
+        .map(convert::connect_outcome)
+    }
+
+    pub(in crate::policy) fn refresh(&mut self, subject: &RefreshSubject<'_>) -> CallResult<RefreshOutcome> {
+        let Some(connect) = &self.connect else {
+            return Err(not_exported());
+        };
+        let request = wit::RefreshRequest {
+            session: subject.session,
+            tag: subject.tag,
+            cause: convert::refresh_cause(subject.cause),
+            client_id: subject.client_id.to_owned(),
+            username: subject.username.map(str::to_owned),
+            principal: subject.principal.map(str::to_owned),
+            attributes: subject.attributes.to_vec(),
+            peer: convert::peer(subject.peer),
+        };
+        run(&mut self.store, self.allowances.connect, |store| {
+            connect.call_on_refresh(store, &request)
+        })
+        .map(convert::refresh_outcome)
+    }
+
+    /// The packed verdict, see `wit/policy.wit`.
+    pub(in crate::policy) fn publish(
+        &mut self,
+        session: u64,
+        tag: u64,
+        topic: &str,
+        (qos, retain, payload_bytes): (u8, bool, u32),
+    ) -> CallResult<u64> {
+        let Some(publish) = &self.publish else {
+            return Err(not_exported());
+        };
+        run(&mut self.store, self.allowances.publish, |store| {
+            publish.call_on_publish(store, session, tag, topic, qos, retain, payload_bytes)
+        })
+    }
+
+    /// The packed verdict, see `wit/policy.wit`.
+    pub(in crate::policy) fn subscribe(
+        &mut self,
+        session: u64,
+        tag: u64,
+        filter: &str,
+        options: u32,
+    ) -> CallResult<u64> {
+        let Some(subscribe) = &self.subscribe else {
+            return Err(not_exported());
+        };
+        run(&mut self.store, self.allowances.subscribe, |store| {
+            subscribe.call_on_subscribe(store, session, tag, filter, options)
+        })
+    }
+
+    pub(in crate::policy) fn content(
+        &mut self,
+        session: u64,
+        tag: u64,
+        message: &ContentMessage,
+        result_bytes_max: usize,
+    ) -> CallResult<ContentOutcome> {
+        let Some(content) = &self.content else {
+            return Err(not_exported());
+        };
+        let message = convert::message(message);
+        // The one call whose result may be large: as large as the messages this client may publish.
+        self.store
+            .set_hostcall_fuel(result_bytes_max.saturating_add(HOSTCALL_BYTES_MAX));
+        let outcome = run(&mut self.store, self.allowances.content, |store| {
+            content.call_on_message(store, session, tag, &message)
+        });
+        self.store.set_hostcall_fuel(HOSTCALL_BYTES_MAX);
+        outcome.map(convert::message_outcome)
+    }
+
+    pub(in crate::policy) fn event(
+        &mut self,
+        session: u64,
+        tag: u64,
+        event: &SessionEvent<'_>,
+    ) -> CallResult<()> {
+        let Some(events) = &self.events else {
+            return Err(not_exported());
+        };
+        let event = convert::event(event);
+        run(&mut self.store, self.allowances.event, |store| {
+            events.call_on_event(store, session, tag, &event)
+        })
+    }
+}
+
+/// Callers look at the program's exports first.
+fn not_exported() -> Fault {
+    Fault::new(FaultKind::Host, "the hook is not exported")
+}
+
+/// The one place where guest code runs.
+fn run<R>(
+    store: &mut Store<HostState>,
+    allowance: Allowance,
+    call: impl FnOnce(&mut Store<HostState>) -> wasmtime::Result<R>,
+) -> CallResult<R> {
+    store.set_epoch_deadline(allowance.ticks);
+    store.data_mut().deadline.start(allowance.time);
+    match catch_unwind(AssertUnwindSafe(|| call(store))) {
+        Ok(Ok(result)) => Ok(result),
+        Ok(Err(error)) => Err(explain(&error, store.data())),
+        Err(_) => Err(Fault::new(FaultKind::Host, "the WebAssembly engine panicked")),
+    }
+}
+
+#[cold]
+fn explain(error: &wasmtime::Error, state: &HostState) -> Fault {
+    if let Some(exceeded) = error.downcast_ref::<DeadlineExceeded>() {
+        return Fault::new(FaultKind::Deadline, format!("{exceeded}{}", place(error)));
+    }
+    if let Some(text) = &state.panic_text {
+        return Fault::new(FaultKind::Trap, format!("panicked: {text}"));
+    }
+    let cause = error.root_cause().to_string();
+    if cause.contains("fuel allocated for hostcalls") {
+        return Fault::new(
+            FaultKind::ResultTooLarge,
+            "handed over more than the host takes at once",
+        );
+    }
+    let trap = error.downcast_ref::<Trap>();
+    if trap == Some(&Trap::StackOverflow) {
+        return Fault::new(FaultKind::Stack, format!("{cause}{}", place(error)));
+    }
+    if let Some(bytes) = state.limiter.refused {
+        return Fault::new(
+            FaultKind::Memory,
+            format!(
+                "wanted {} KiB of memory, which is more than it may have{}",
+                bytes / 1024,
+                place(error)
+            ),
+        );
+    }
+    // What is no trap happened on the way in or out: text that is no UTF-8, a pointer that leads out of memory, an
+    // unknown case.
+    let is_trap = trap.is_some() || error.downcast_ref::<WasmBacktrace>().is_some();
+    let kind = if is_trap {
+        FaultKind::Trap
+    } else {
+        FaultKind::BadVerdict
+    };
+    Fault::new(kind, format!("{cause}{}", place(error)))
+}
+
+/// ` in inner < outer`, where names are known.
+fn place(error: &wasmtime::Error) -> String {
+    let names: Vec<_> = error
+        .downcast_ref::<WasmBacktrace>()
+        .into_iter()
+        .flat_map(|backtrace| backtrace.frames().iter().take(4))
+        .filter_map(|frame| frame.func_name())
+        .collect();
+    if names.is_empty() {
+        String::new()
+    } else {
+        format!(" in {}", names.join(" < "))
+    }
+}

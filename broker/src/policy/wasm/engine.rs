@@ -1,0 +1,127 @@
+//! The one place that decides how guest code is compiled, bounded and interrupted.
+
+use rustix::time::{ClockId, clock_gettime};
+use std::num::NonZeroUsize;
+use std::thread;
+use std::time::Duration;
+use wasmtime::{Config, Engine, OptLevel};
+
+/// How often the epoch advances: the resolution of deadlines.
+pub(super) const TICK: Duration = Duration::from_millis(1);
+
+/// Deepest guest stack. The default of 512 KiB is a quarter of a worker thread's stack.
+const WASM_STACK_BYTES: usize = 256 * 1024;
+
+/// Bytes a guest may hand to the host in one call or import. The default of 128 MiB lets a 2 MiB guest return 120
+/// overlapping strings of 1 MiB, which the host would copy.
+pub(super) const HOSTCALL_BYTES_MAX: usize = 64 * 1024;
+
+/// An engine and the thread that advances its epoch. The thread ends with the last clone of the engine.
+pub(super) fn start() -> Result<Engine, String> {
+    let engine = Engine::new(&config()).map_err(|error| format!("the WebAssembly engine: {error:#}"))?;
+    let weak = engine.weak();
+    // A thread of its own: on a busy async runtime the tick would come late, and deadlines with it.
+    thread::Builder::new()
+        .name("policy-epoch".into())
+        .spawn(move || {
+            while let Some(engine) = weak.upgrade() {
+                engine.increment_epoch();
+                drop(engine);
+                thread::sleep(TICK);
+            }
+        })
+        .map_err(|error| format!("the thread that keeps deadlines: {error}"))?;
+    Ok(engine)
+}
+
+/// An engine for looking at modules without running them.
+pub(super) fn for_inspection() -> Result<Engine, String> {
+    Engine::new(&config()).map_err(|error| format!("the WebAssembly engine: {error:#}"))
+}
+
+fn config() -> Config {
+    let mut config = Config::new();
+    config
+        // On (the default) every call costs 540 instead of 145 ns (bytecodealliance/wasmtime#12836).
+        .concurrency_support(false)
+        // Bounds every call in time. Costs about 10 %; fuel would cost far more.
+        .epoch_interruption(true)
+        .max_wasm_stack(WASM_STACK_BYTES)
+        // Policies are compiled once and called millions of times.
+        .cranelift_opt_level(OptLevel::Speed)
+        // A fault names the guest's functions, the innermost few.
+        .wasm_backtrace_max_frames(NonZeroUsize::new(8))
+        // Policies need none of these; each is code in the engine that hostile modules could reach.
+        .wasm_memory64(false)
+        .wasm_multi_memory(false)
+        .wasm_relaxed_simd(false)
+        .wasm_tail_call(false)
+        // A load must not take every core from the clients.
+        .parallel_compilation(false);
+    // `wasm_threads` and `wasm_gc` are compiled out (wasmtime's features in Cargo.toml); tests/policy check it.
+    //
+    // Instances are allocated on demand. A pool would reserve slots for the worst case at start, its reset is the
+    // subject of several advisories, and it saves 6 us on something that happens once in thousands of calls and off
+    // the hot path: there is a spare.
+    config
+}
+
+/// CPU time this thread has used.
+pub(super) fn thread_cpu_time() -> Duration {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
+    Duration::new(seconds, u32::try_from(time.tv_nsec).unwrap_or(0))
+}
+
+/// Epochs that cover a deadline, plus one for the tick that is already under way.
+pub(super) fn ticks(deadline: Duration) -> u64 {
+    let whole = deadline.as_nanos().div_ceil(TICK.as_nanos());
+    u64::try_from(whole)
+        .unwrap_or(u64::MAX / 2)
+        .clamp(1, u64::MAX / 2)
+        + 1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Compiles a core module.
+    fn compile(wat: &str) -> wasmtime::Result<wasmtime::Module> {
+        wasmtime::Module::new(&for_inspection().unwrap(), wat::parse_str(wat).unwrap())
+    }
+
+    #[test]
+    fn features_that_policies_do_not_need_are_off() {
+        assert!(compile("(module (memory 1))").is_ok());
+        for (feature, wat) in [
+            ("memory64", "(module (memory i64 1))"),
+            ("multi-memory", "(module (memory 1) (memory 1))"),
+            ("threads", "(module (memory 1 1 shared))"),
+            ("gc", "(module (type (struct (field i32))))"),
+            ("tail calls", "(module (func $f return_call $f))"),
+            (
+                "relaxed simd",
+                "(module (func (param v128 v128) (result v128) \
+                 local.get 0 local.get 1 i8x16.relaxed_swizzle))",
+            ),
+        ] {
+            assert!(compile(wat).is_err(), "{feature} is on");
+        }
+    }
+
+    #[test]
+    fn a_deadline_covers_at_least_its_time() {
+        assert_eq!(ticks(Duration::from_millis(2)), 3);
+        assert_eq!(ticks(Duration::from_micros(1)), 2);
+        assert_eq!(ticks(Duration::from_micros(1001)), 3);
+        assert_eq!(ticks(Duration::ZERO), 2);
+    }
+
+    #[test]
+    fn calls_without_concurrency_support() {
+        // Reading the setting back is not possible; its text form is.
+        let debug = format!("{:?}", config());
+        assert!(!debug.contains("concurrency_support: true"), "{debug}");
+    }
+}

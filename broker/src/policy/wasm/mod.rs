@@ -1,0 +1,15 @@
+//! Running policies with wasmtime. Nothing outside this folder names it.
+
+mod bindings;
+mod call;
+mod convert;
+mod engine;
+mod host;
+mod inert_wasi;
+mod load;
+mod module_cache;
+
+pub(super) use call::{Instance, RefreshSubject, Surroundings};
+pub use load::Inspection;
+pub(super) use load::{Loader, Program, digest, inspect};
+pub(super) use module_cache::ModuleCache;
