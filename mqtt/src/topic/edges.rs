@@ -1,0 +1,64 @@
+//! From a node and the name of a level to the child with that name, for all nodes of a tree together.
+
+use super::table::Table;
+use std::hash::{BuildHasher, Hasher, RandomState};
+
+/// One hash index over all named children, about 16 bytes each.
+///
+/// It is split so that growing rehashes a small part at a time: with a million children no insertion moves more than
+/// some ten thousand entries. The hash is keyed: a client that chooses names cannot choose collisions.
+pub(super) struct Edges {
+    shards: Box<[Table]>,
+    keys: RandomState,
+}
+
+/// The hash of the name of a level, computed once however many nodes it is looked up in.
+#[derive(Clone, Copy)]
+pub(super) struct LevelHash(u64);
+
+impl Edges {
+    pub(super) fn hash(&self, level: &[u8]) -> LevelHash {
+        let mut hasher = self.keys.build_hasher();
+        hasher.write(level);
+        LevelHash(hasher.finish())
+    }
+
+    /// The child for which `is` holds among those with the same hash.
+    pub(super) fn find(&self, parent: u32, level: LevelHash, is: impl FnMut(u32) -> bool) -> Option<u32> {
+        let (shard, hash) = place(parent, level);
+        self.shards.get(shard)?.find(hash, is)
+    }
+
+    pub(super) fn insert(&mut self, parent: u32, level: LevelHash, child: u32) {
+        let (shard, hash) = place(parent, level);
+        if let Some(shard) = self.shards.get_mut(shard) {
+            shard.insert(hash, child);
+        }
+    }
+
+    pub(super) fn remove(&mut self, parent: u32, level: LevelHash, child: u32) {
+        let (shard, hash) = place(parent, level);
+        if let Some(shard) = self.shards.get_mut(shard) {
+            shard.remove(hash, child);
+        }
+    }
+}
+
+impl Default for Edges {
+    fn default() -> Self {
+        Self {
+            shards: (0..SHARDS).map(|_| Table::default()).collect(),
+            keys: RandomState::new(),
+        }
+    }
+}
+
+/// The shard, and the hash within it.
+fn place(parent: u32, level: LevelHash) -> (usize, u32) {
+    // The level's hash is keyed already; the multiplications spread the parents.
+    let mixed =
+        (level.0 ^ u64::from(parent).wrapping_mul(0x9E37_79B9_7F4A_7C15)).wrapping_mul(0xD6E8_FEB8_6659_FD93);
+    ((mixed >> 58) as usize, (mixed >> 26 & 0xFFFF_FFFF) as u32)
+}
+
+const SHARDS: usize = 1 << 6;

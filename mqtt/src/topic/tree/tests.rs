@@ -1,0 +1,321 @@
+use super::*;
+use crate::text::Text;
+use crate::topic::{SharedGroup, filter_matches};
+use proptest::prelude::*;
+use std::collections::{HashMap, HashSet};
+
+type Tree = SubscriptionTree<u32, u32>;
+
+fn filter(text: &str) -> TopicFilter {
+    TopicFilter::new(Text::try_from(text).unwrap()).unwrap()
+}
+
+/// The subscriptions a topic matches, as `filter key`, sorted.
+fn matching(tree: &Tree, filters: &[&str], topic: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    tree.matches(topic, &mut |subscribers| {
+        for (_, at) in subscribers.plain {
+            found.push(filters[*at as usize].to_owned());
+        }
+        for group in subscribers.shared {
+            for (_, at) in group.members() {
+                found.push(filters[*at as usize].to_owned());
+            }
+        }
+    });
+    found.sort();
+    found
+}
+
+/// A tree with one subscriber for each filter, whose value is the filter's number.
+fn tree(filters: &[&str]) -> Tree {
+    let mut tree = Tree::new();
+    for (at, text) in (0..).zip(filters) {
+        assert_eq!(tree.insert(&filter(text), 7, at), None, "{text} is new");
+    }
+    tree
+}
+
+fn check(filters: &[&str], topic: &str, expected: &[&str]) {
+    let mut expected: Vec<String> = expected.iter().map(|text| (*text).to_owned()).collect();
+    expected.sort();
+    assert_eq!(
+        matching(&tree(filters), filters, topic),
+        expected,
+        "topic {topic:?}"
+    );
+}
+
+/// The audience sizes of a topic: (plain, groups).
+fn audience(tree: &Tree, topic: &str) -> (usize, usize) {
+    let mut found = (0, 0);
+    tree.matches(topic, &mut |subscribers| {
+        found = (
+            found.0 + subscribers.plain.len(),
+            found.1 + subscribers.shared.len(),
+        );
+    });
+    found
+}
+
+#[test]
+fn the_specifications_examples_match_as_it_says() {
+    let sport = [
+        "sport/tennis/player1/#",
+        "sport/#",
+        "#",
+        "sport/tennis/+",
+        "sport/+",
+        "+",
+        "/+",
+        "+/+",
+        "+/tennis/#",
+    ];
+    check(
+        &sport,
+        "sport/tennis/player1",
+        &[
+            "sport/tennis/player1/#",
+            "sport/#",
+            "#",
+            "sport/tennis/+",
+            "+/tennis/#",
+        ],
+    );
+    check(
+        &sport,
+        "sport/tennis/player1/ranking",
+        &["sport/tennis/player1/#", "sport/#", "#", "+/tennis/#"],
+    );
+    check(&sport, "sport", &["sport/#", "#", "+"]);
+    check(&sport, "sport/", &["sport/#", "sport/+", "#", "+/+"]);
+    check(&sport, "/finance", &["/+", "+/+", "#"]);
+    check(&sport, "finance", &["#", "+"]);
+}
+
+#[test]
+fn empty_levels_are_levels() {
+    let filters = ["/", "//", "+", "+/+", "+/+/+", "a", "a/", "/a", "a//b", "a/+/b"];
+    check(&filters, "/", &["/", "+/+"]);
+    check(&filters, "//", &["//", "+/+/+"]);
+    check(&filters, "a/", &["a/", "+/+"]);
+    check(&filters, "/a", &["/a", "+/+"]);
+    check(&filters, "a//b", &["a//b", "a/+/b", "+/+/+"]);
+}
+
+#[test]
+fn a_leading_wildcard_matches_no_topic_that_starts_with_a_dollar() {
+    let filters = [
+        "#",
+        "+",
+        "+/#",
+        "+/x",
+        "+/+",
+        "$SYS/#",
+        "$SYS/+",
+        "$SYS/x",
+        "$share/g/#",
+        "$share/g/$SYS/x",
+    ];
+    check(
+        &filters,
+        "$SYS/x",
+        &["$SYS/#", "$SYS/+", "$SYS/x", "$share/g/$SYS/x"],
+    );
+    check(&filters, "$SYS", &["$SYS/#"]);
+    // Only the first level is special.
+    check(&filters, "a/$x", &["#", "+/#", "+/+", "$share/g/#"]);
+}
+
+#[test]
+fn topics_are_compared_byte_by_byte() {
+    // [MQTT-4.7.3-4]: e with acute as one code point and as two, and another case.
+    check(
+        &["caf\u{e9}", "cafe\u{301}", "CAF\u{c9}"],
+        "caf\u{e9}",
+        &["caf\u{e9}"],
+    );
+    let long = "x".repeat(40);
+    check(&[&long, &long[1..], "+"], &long, &[&long, "+"]);
+}
+
+#[test]
+fn a_second_subscription_with_the_same_filter_replaces_the_first() {
+    let mut tree = tree(&["a/+"]);
+    assert_eq!(tree.insert(&filter("a/+"), 7, 5), Some(0));
+    assert_eq!((tree.len(), tree.get(&filter("a/+"), 7)), (1, Some(&5)));
+    assert_eq!(tree.insert(&filter("$share/g/a/+"), 7, 6), None);
+    assert_eq!(tree.insert(&filter("$share/g/a/+"), 7, 8), Some(6));
+    assert_eq!((tree.len(), tree.group_count(), tree.node_count()), (2, 1, 2));
+    assert_eq!(tree.get(&filter("$share/g/a/+"), 7), Some(&8));
+    assert_eq!(tree.get(&filter("$share/h/a/+"), 7), None);
+    assert_eq!(tree.get(&filter("a/+"), 8), None);
+}
+
+#[test]
+fn a_group_lives_as_long_as_it_has_members() {
+    let mut tree = Tree::new();
+    for key in 0..3 {
+        tree.insert(&filter("$share/g/a"), key, key);
+        tree.insert(&filter("$share/h/a"), key, key);
+    }
+    assert_eq!(
+        (tree.len(), tree.group_count(), audience(&tree, "a")),
+        (6, 2, (0, 2))
+    );
+    for key in 0..3 {
+        assert_eq!(tree.remove(&filter("$share/g/a"), key), Some(key));
+        assert_eq!(tree.remove(&filter("$share/g/a"), key), None);
+    }
+    assert_eq!(
+        (tree.len(), tree.group_count(), audience(&tree, "a")),
+        (3, 1, (0, 1))
+    );
+    tree.matches("a", &mut |subscribers| {
+        assert_eq!(subscribers.shared[0].name(), "h")
+    });
+}
+
+#[test]
+fn the_cursor_of_a_group_gives_every_member_its_turn() {
+    let mut tree = Tree::new();
+    for key in 0..3 {
+        tree.insert(&filter("$share/g/a"), key, key);
+    }
+    let mut turns = [0; 3];
+    for _ in 0..9 {
+        tree.matches("a", &mut |subscribers| {
+            let group = &subscribers.shared[0];
+            turns[group.members()[group.next_cursor() % group.members().len()].0 as usize] += 1;
+        });
+    }
+    assert_eq!(turns, [3; 3]);
+}
+
+#[test]
+fn many_subscribers_and_groups_of_one_filter_are_told_apart() {
+    let mut tree = Tree::new();
+    for key in 0..5_000 {
+        assert_eq!(tree.insert(&filter("a"), key, key), None);
+        assert_eq!(tree.insert(&filter(&format!("$share/{key}/a")), 0, key), None);
+    }
+    assert_eq!(audience(&tree, "a"), (5_000, 5_000));
+    for key in (0..5_000).rev().step_by(2).chain((0..5_000).step_by(2)) {
+        assert_eq!(tree.get(&filter("a"), key), Some(&key));
+        assert_eq!(tree.remove(&filter("a"), key), Some(key));
+        assert_eq!(tree.remove(&filter("a"), key), None);
+        assert_eq!(tree.remove(&filter(&format!("$share/{key}/a")), 0), Some(key));
+    }
+    assert_eq!((tree.len(), tree.group_count(), tree.node_count()), (0, 0, 0));
+}
+
+#[test]
+fn churn_leaves_nothing_behind() {
+    let mut tree = tree(&["keep/+/this"]);
+    for round in 0..4 {
+        for client in 0..2_000 {
+            tree.insert(
+                &filter(&format!("{round}/{client}/a-rather-long-level-name/+/#")),
+                client,
+                0,
+            );
+        }
+        for client in 0..2_000 {
+            let filter = filter(&format!("{round}/{client}/a-rather-long-level-name/+/#"));
+            assert_eq!(tree.remove(&filter, client), Some(0));
+        }
+        assert_eq!((tree.len(), tree.node_count(), tree.audiences.len()), (1, 3, 1));
+        assert_eq!(tree.nodes.end(), 8_192, "round {round}");
+    }
+    assert_eq!(audience(&tree, "keep/x/this"), (1, 0));
+}
+
+#[test]
+fn the_longest_filters_and_topics_need_no_stack_and_no_quadratic_time() {
+    let slashes = "/".repeat(65_535);
+    let plus = vec!["+"; 32_768].join("/");
+    let deep = format!("{}#", "/".repeat(65_534));
+    let filters = [slashes.as_str(), &plus, &deep];
+    let tree = tree(&filters);
+    assert_eq!(audience(&tree, &slashes), (2, 0));
+    assert_eq!(audience(&tree, &"/".repeat(32_767)), (1, 0));
+    let mut tree = tree;
+    for text in filters {
+        assert!(tree.remove(&filter(text), 7).is_some());
+    }
+    assert_eq!(tree.node_count(), 0);
+}
+
+/// Levels from a small alphabet, so that filters and topics meet.
+fn levels_of(alphabet: &'static [&'static str]) -> impl Strategy<Value = String> {
+    prop::collection::vec(prop::sample::select(alphabet), 1..5)
+        .prop_map(|levels| levels.join("/"))
+        .prop_filter("not empty", |text| !text.is_empty())
+}
+
+fn any_topic() -> impl Strategy<Value = String> {
+    levels_of(&["", "a", "b", "$", "$a", "a-name-that-is-not-short"])
+}
+
+fn any_filter() -> impl Strategy<Value = String> {
+    let plain = levels_of(&["", "a", "b", "+", "+", "$", "$a", "a-name-that-is-not-short"]);
+    let multi = prop_oneof![3 => Just(""), 1 => Just("/#")];
+    let share = prop_oneof![3 => Just(""), 1 => Just("$share/g/"), 1 => Just("$share/h/")];
+    let whole =
+        (share.clone(), plain, multi).prop_map(|(share, plain, multi)| format!("{share}{plain}{multi}"));
+    prop_oneof![9 => whole, 1 => share.prop_map(|share| format!("{share}#"))]
+}
+
+proptest! {
+    /// The tree against a list of subscriptions and the reference matcher, over any history.
+    #[test]
+    fn it_holds_and_matches_what_a_list_would(
+        history in prop::collection::vec((any_filter(), 0_u32..40, prop::bool::weighted(0.7)), 1..120),
+        topics in prop::collection::vec(any_topic(), 1..10),
+    ) {
+        let mut tree = Tree::new();
+        let mut model = HashMap::new();
+        for (value, (text, key, put)) in (0..).zip(history) {
+            let subscription = filter(&text);
+            if put {
+                prop_assert_eq!(tree.insert(&subscription, key, value), model.insert((text, key), value));
+            } else {
+                prop_assert_eq!(tree.remove(&subscription, key), model.remove(&(text, key)));
+            }
+        }
+        prop_assert_eq!(tree.len(), model.len());
+        let filters: Vec<TopicFilter> = model.keys().map(|(text, _)| filter(text)).collect();
+        prop_assert_eq!(tree.group_count(), different(filters.iter().filter(|filter| filter.share().is_some()).map(TopicFilter::as_str)));
+        prop_assert_eq!(tree.node_count(), different(filters.iter().flat_map(|filter| beginnings(filter.filter()))));
+        for topic in topics {
+            let mut found: Vec<u32> = Vec::new();
+            tree.matches(&topic, &mut |subscribers| {
+                found.extend(subscribers.plain.iter().map(|(_, value)| value));
+                found.extend(subscribers.shared.iter().flat_map(SharedGroup::members).map(|(_, value)| value));
+            });
+            let matches = |text: &str| filter_matches(filter(text).filter(), &topic);
+            let mut expected: Vec<u32> = model.iter().filter(|((text, _), _)| matches(text)).map(|(_, value)| *value).collect();
+            found.sort_unstable();
+            expected.sort_unstable();
+            prop_assert_eq!(found, expected, "topic {:?}", topic);
+        }
+        for ((text, key), value) in model {
+            prop_assert_eq!(tree.get(&filter(&text), key), Some(&value));
+            prop_assert_eq!(tree.remove(&filter(&text), key), Some(value));
+        }
+        prop_assert_eq!((tree.len(), tree.group_count(), tree.node_count(), tree.audiences.len()), (0, 0, 0, 0));
+    }
+}
+
+fn different<'a>(texts: impl Iterator<Item = &'a str>) -> usize {
+    texts.collect::<HashSet<_>>().len()
+}
+
+/// The nodes a filter needs: itself up to each of its slashes and to its end, without `#`.
+fn beginnings(filter: &str) -> impl Iterator<Item = &str> {
+    let filter = filter
+        .strip_suffix('#')
+        .map_or(filter, |rest| rest.strip_suffix('/').unwrap_or("#"));
+    let ends = filter.match_indices('/').map(|(at, _)| at).chain([filter.len()]);
+    ends.map(move |end| &filter[..end]).filter(|start| *start != "#")
+}
