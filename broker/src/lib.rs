@@ -1,3 +1,6 @@
 //! The library behind the `sluice` binary.
 
+pub mod config;
+pub mod event;
+pub mod metrics;
 pub mod policy;

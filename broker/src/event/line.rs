@@ -1,0 +1,403 @@
+//! What the log says of each event: its name, its level and its fields, always in the same order.
+//!
+//! `peer` comes before every text that a client can choose, so that a log watcher that reads a line from its beginning
+//! cannot be led to another address.
+
+use super::limiter::{Subject, Suppressed};
+use super::{Client, Event, Origin, PolicyEvent, Refusal};
+use sluice_mqtt::reason::ReasonCode;
+use std::borrow::Cow;
+use std::path::Path;
+use tracing::Level;
+
+/// Longest text that is written of what a client or a policy says.
+const TEXT_BYTES_MAX: usize = 256;
+
+/// One line of the log. `None` is not written.
+#[derive(Debug)]
+pub(super) struct Line<'a> {
+    pub(super) level: Level,
+    pub(super) event: &'static str,
+    peer: Option<Cow<'a, str>>,
+    port: Option<u16>,
+    listener: Option<&'a str>,
+    address: Option<String>,
+    client_id: Option<Cow<'a, str>>,
+    policy: Option<Cow<'a, str>>,
+    generation: Option<u64>,
+    reason_code: Option<u8>,
+    reason: Option<&'static str>,
+    fault: Option<&'a str>,
+    hook: Option<&'a str>,
+    topic: Option<Cow<'a, str>>,
+    filter: Option<Cow<'a, str>>,
+    principal: Option<Cow<'a, str>>,
+    version: Option<&'a str>,
+    resumed: Option<bool>,
+    digest: Option<&'a str>,
+    cause: Option<&'a str>,
+    milliseconds: Option<u64>,
+    uid: Option<u32>,
+    command: Option<&'a str>,
+    count: Option<u64>,
+    kind: Option<&'static str>,
+    suppressed: Option<u64>,
+    file: Option<String>,
+    text: Option<Cow<'a, str>>,
+}
+
+macro_rules! write_line {
+    ($line:expr, $level:expr) => {
+        tracing::event!(
+            target: "sluice",
+            $level,
+            event = $line.event,
+            peer = $line.peer.as_deref(),
+            port = $line.port,
+            listener = $line.listener,
+            address = $line.address.as_deref(),
+            client_id = $line.client_id.as_deref(),
+            policy = $line.policy.as_deref(),
+            generation = $line.generation,
+            reason_code = $line.reason_code,
+            reason = $line.reason,
+            fault = $line.fault,
+            hook = $line.hook,
+            topic = $line.topic.as_deref(),
+            filter = $line.filter.as_deref(),
+            principal = $line.principal.as_deref(),
+            version = $line.version,
+            resumed = $line.resumed,
+            digest = $line.digest,
+            cause = $line.cause,
+            milliseconds = $line.milliseconds,
+            uid = $line.uid,
+            command = $line.command,
+            count = $line.count,
+            kind = $line.kind,
+            suppressed = $line.suppressed,
+            file = $line.file.as_deref(),
+            text = $line.text.as_deref(),
+        )
+    };
+}
+
+impl<'a> Line<'a> {
+    pub(super) fn write(&self) {
+        match self.level {
+            Level::ERROR => write_line!(self, Level::ERROR),
+            Level::WARN => write_line!(self, Level::WARN),
+            Level::INFO => write_line!(self, Level::INFO),
+            Level::DEBUG => write_line!(self, Level::DEBUG),
+            Level::TRACE => write_line!(self, Level::TRACE),
+        }
+    }
+
+    pub(super) fn of_suppressed(suppressed: &Suppressed) -> Self {
+        let mut line = Self::new(Level::WARN, "lines_suppressed");
+        line.kind = Some(suppressed.kind);
+        line.count = Some(suppressed.lines);
+        match &suppressed.subject {
+            Subject::Address(address) => line.peer = Some(Cow::Owned(address.to_string())),
+            Subject::Policy(name) => line.policy = Some(cut(name).into_owned().into()),
+            Subject::Everyone if suppressed.subjects > 1 => {
+                line.text = Some(Cow::Owned(format!("of {} peers together", suppressed.subjects)));
+            }
+            Subject::Everyone => {}
+        }
+        line
+    }
+
+    pub(super) fn of(event: &Event<'a>) -> Self {
+        let (level, name) = level_and_name(event);
+        let line = Self::new(level, name)
+            .about(event.client())
+            .refused(event.refusal());
+        match *event {
+            Event::AdminListening { socket: file } | Event::ConfigReloaded { file } => line.with_file(file),
+            Event::AdminCommand { command, uid, error } => Self {
+                command: Some(command),
+                uid: Some(uid),
+                ..line.with_whole_text(error)
+            },
+            Event::AdminUnavailable { error: text } => line.with_text(text),
+            Event::ClientConnected {
+                principal,
+                version,
+                resumed,
+                ..
+            } => {
+                let principal = principal.map(cut);
+                Self {
+                    principal,
+                    version: Some(version),
+                    resumed: Some(resumed),
+                    ..line
+                }
+            }
+            Event::ClientDisconnected { reason, text, .. } | Event::ProtocolError { reason, text, .. } => {
+                line.because(reason).with_text(text)
+            }
+            Event::ConfigRejected { error: text } | Event::ConfigWarning { text } => {
+                line.with_whole_text(Some(text))
+            }
+            Event::ConnectionShed { origin, text } => line.caused_by(origin).with_text(text),
+            Event::Listening { listener, address } => Self {
+                listener: Some(listener),
+                address: Some(address.to_string()),
+                ..line
+            },
+            Event::ListenerFailed { listener, error } => Self {
+                listener: Some(listener),
+                ..line.with_text(error)
+            },
+            Event::Policy(event) => line.with_policy(event),
+            Event::PublishRefused { topic, .. }
+            | Event::RetainedFull { topic }
+            | Event::WillRefused { topic, .. } => Self {
+                topic: Some(cut(topic)),
+                ..line
+            },
+            Event::QueueOverflow { messages: count, .. } | Event::ShuttingDown { connections: count } => {
+                Self {
+                    count: Some(count),
+                    ..line
+                }
+            }
+            Event::SubscribeRefused { filter, .. } | Event::SubscriptionRemoved { filter, .. } => Self {
+                filter: Some(cut(filter)),
+                ..line
+            },
+            Event::ConnectRefused { .. }
+            | Event::SessionExpired { .. }
+            | Event::SessionRefused { .. }
+            | Event::Stopped => line,
+        }
+    }
+
+    fn with_policy(self, event: PolicyEvent<'a>) -> Self {
+        match event {
+            PolicyEvent::Activated {
+                policy,
+                generation,
+                digest,
+                cause,
+                took,
+            } => Self {
+                generation: Some(generation),
+                digest: Some(digest),
+                cause: Some(cause),
+                milliseconds: Some(u64::try_from(took.as_millis()).unwrap_or(u64::MAX)),
+                ..self.by(policy)
+            },
+            PolicyEvent::Fault {
+                policy,
+                generation,
+                hook,
+                fault,
+                text,
+            } => Self {
+                generation: Some(generation),
+                hook: Some(hook),
+                fault: Some(fault),
+                ..self.by(policy).with_text(text)
+            },
+            PolicyEvent::Host { text } => self.with_text(text),
+            PolicyEvent::Log {
+                policy,
+                text,
+                suppressed,
+                ..
+            } => {
+                let suppressed = (suppressed > 0).then_some(suppressed);
+                Self {
+                    suppressed,
+                    ..self.by(policy).with_whole_text(Some(text))
+                }
+            }
+            PolicyEvent::Quarantined { policy, digest } => Self {
+                digest: Some(digest),
+                ..self.by(policy)
+            },
+            PolicyEvent::Rejected {
+                policy,
+                digest,
+                error,
+            } => Self {
+                digest,
+                ..self.by(policy).with_whole_text(Some(error))
+            },
+        }
+    }
+
+    fn refused(self, refusal: Option<Refusal<'a>>) -> Self {
+        let Some(refusal) = refusal else { return self };
+        Self {
+            policy: Some(refusal.policy.map_or(Cow::Borrowed("-"), cut)),
+            generation: Some(refusal.generation),
+            fault: refusal.fault.then_some("policy"),
+            ..self
+                .because(refusal.reason)
+                .with_text(refusal.text.unwrap_or_default())
+        }
+    }
+
+    fn about(self, client: Option<Client<'a>>) -> Self {
+        let Some(client) = client else { return self };
+        let line = Self {
+            client_id: Some(cut(client.id)),
+            ..self
+        };
+        match client.origin {
+            Some(origin) => line.caused_by(origin),
+            None => line,
+        }
+    }
+
+    fn by(self, policy: &'a str) -> Self {
+        Self {
+            policy: Some(cut(policy)),
+            ..self
+        }
+    }
+
+    fn caused_by(self, origin: Origin<'a>) -> Self {
+        let address = if origin.address.is_empty() {
+            "local"
+        } else {
+            origin.address
+        };
+        let port = (origin.port != 0).then_some(origin.port);
+        Self {
+            peer: Some(cut(address)),
+            port,
+            listener: Some(origin.listener),
+            ..self
+        }
+    }
+
+    fn because(self, reason: u8) -> Self {
+        let name = ReasonCode::new(reason).map(ReasonCode::name);
+        Self {
+            reason_code: Some(reason),
+            reason: name,
+            ..self
+        }
+    }
+
+    fn with_file(self, path: &Path) -> Self {
+        Self {
+            file: Some(path.display().to_string()),
+            ..self
+        }
+    }
+
+    fn with_text(self, text: &'a str) -> Self {
+        Self {
+            text: (!text.is_empty()).then(|| cut(text)),
+            ..self
+        }
+    }
+
+    /// For texts that the broker or the operator wrote, or that are bounded already.
+    fn with_whole_text(self, text: Option<&'a str>) -> Self {
+        Self {
+            text: text.map(Cow::Borrowed),
+            ..self
+        }
+    }
+
+    fn new(level: Level, event: &'static str) -> Self {
+        Self {
+            level,
+            event,
+            peer: None,
+            port: None,
+            listener: None,
+            address: None,
+            client_id: None,
+            policy: None,
+            generation: None,
+            reason_code: None,
+            reason: None,
+            fault: None,
+            hook: None,
+            topic: None,
+            filter: None,
+            principal: None,
+            version: None,
+            resumed: None,
+            digest: None,
+            cause: None,
+            milliseconds: None,
+            uid: None,
+            command: None,
+            count: None,
+            kind: None,
+            suppressed: None,
+            file: None,
+            text: None,
+        }
+    }
+}
+
+/// Errors are for the operator to act on; what a client does wrong is a warning at most.
+fn level_and_name(event: &Event<'_>) -> (Level, &'static str) {
+    match event {
+        Event::AdminCommand { error: None, .. } => (Level::INFO, "admin_command"),
+        Event::AdminCommand { error: Some(_), .. } => (Level::WARN, "admin_command"),
+        Event::AdminListening { .. } => (Level::INFO, "admin_listening"),
+        Event::AdminUnavailable { .. } => (Level::WARN, "admin_unavailable"),
+        Event::ClientConnected { .. } => (Level::INFO, "client_connected"),
+        Event::ClientDisconnected { .. } => (Level::INFO, "client_disconnected"),
+        Event::ConfigRejected { .. } => (Level::ERROR, "config_rejected"),
+        Event::ConfigReloaded { .. } => (Level::INFO, "config_reloaded"),
+        Event::ConfigWarning { .. } => (Level::WARN, "config_warning"),
+        Event::ConnectRefused { .. } => (Level::WARN, "connect_refused"),
+        Event::ConnectionShed { .. } => (Level::WARN, "connection_shed"),
+        Event::ListenerFailed { .. } => (Level::ERROR, "listener_failed"),
+        Event::Listening { .. } => (Level::INFO, "listening"),
+        Event::Policy(PolicyEvent::Activated { .. }) => (Level::INFO, "policy_activated"),
+        Event::Policy(PolicyEvent::Fault { .. }) => (Level::ERROR, "policy_fault"),
+        Event::Policy(PolicyEvent::Host { .. }) => (Level::WARN, "policy_host"),
+        Event::Policy(PolicyEvent::Log { level, .. }) => (*level, "policy_log"),
+        Event::Policy(PolicyEvent::Quarantined { .. }) => (Level::ERROR, "policy_quarantined"),
+        Event::Policy(PolicyEvent::Rejected { .. }) => (Level::ERROR, "policy_rejected"),
+        Event::ProtocolError { .. } => (Level::WARN, "protocol_error"),
+        Event::PublishRefused { .. } => (Level::WARN, "publish_refused"),
+        Event::QueueOverflow { .. } => (Level::WARN, "queue_overflow"),
+        Event::RetainedFull { .. } => (Level::WARN, "retained_full"),
+        Event::SessionExpired { .. } => (Level::INFO, "session_expired"),
+        Event::SessionRefused { .. } => (Level::WARN, "session_refused"),
+        Event::ShuttingDown { .. } => (Level::INFO, "shutting_down"),
+        Event::Stopped => (Level::INFO, "stopped"),
+        Event::SubscribeRefused { .. } => (Level::WARN, "subscribe_refused"),
+        Event::SubscriptionRemoved { .. } => (Level::WARN, "subscription_removed"),
+        Event::WillRefused { .. } => (Level::WARN, "will_refused"),
+    }
+}
+
+/// The beginning of a text, marked when something is missing.
+fn cut(text: &str) -> Cow<'_, str> {
+    if text.len() <= TEXT_BYTES_MAX {
+        return Cow::Borrowed(text);
+    }
+    let kept = text
+        .get(..text.floor_char_boundary(TEXT_BYTES_MAX))
+        .unwrap_or_default();
+    Cow::Owned(format!("{kept}…"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_text_is_cut_between_characters() {
+        let long = "ü".repeat(1_000);
+        let kept = cut(&long);
+        assert_eq!(kept.chars().count(), TEXT_BYTES_MAX / 2 + 1);
+        assert!(kept.ends_with('…'));
+        assert_eq!(cut("short"), "short");
+    }
+}

@@ -1,0 +1,574 @@
+//! Counters and gauges of one broker: named atomics, rendered as Prometheus text.
+//!
+//! Every label value comes from a closed set in this file, so no client can add a time series.
+//! Refusals, faults and protocol errors are counted by [`crate::event::Events`]; traffic by whoever moves it.
+
+use std::cell::Cell;
+use std::fmt::Write as _;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Instant;
+
+/// Counters only grow; a rate is for the reader to compute. Increments from several threads touch different cache
+/// lines, reading adds them up.
+#[derive(Debug, Default)]
+pub struct Counter {
+    shards: [Shard; SHARDS],
+}
+
+impl Counter {
+    /// Adds one.
+    pub fn inc(&self) {
+        self.add(1);
+    }
+
+    /// Adds `n`.
+    pub fn add(&self, n: u64) {
+        if let Some(shard) = self.shards.get(shard_of_this_thread()) {
+            shard.0.fetch_add(n, Ordering::Relaxed);
+        }
+    }
+
+    /// Everything counted since the start.
+    #[must_use]
+    pub fn get(&self) -> u64 {
+        self.shards
+            .iter()
+            .fold(0, |sum, shard| sum.wrapping_add(shard.0.load(Ordering::Relaxed)))
+    }
+}
+
+/// One counter per QoS.
+#[derive(Debug, Default)]
+pub struct QosCounter {
+    levels: [Counter; 3],
+}
+
+impl QosCounter {
+    /// Adds one message of this QoS; anything above 2 counts as 2.
+    pub fn inc(&self, qos: u8) {
+        let [zero, one, two] = &self.levels;
+        match qos {
+            0 => zero.inc(),
+            1 => one.inc(),
+            _ => two.inc(),
+        }
+    }
+
+    /// Messages of all QoS.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        self.levels.iter().map(Counter::get).sum()
+    }
+
+    /// Messages of one QoS; 0 for a QoS above 2.
+    #[must_use]
+    pub fn get(&self, qos: u8) -> u64 {
+        self.levels.get(usize::from(qos)).map_or(0, Counter::get)
+    }
+}
+
+/// A value that rises and falls. One atomic: for what changes less often than messages do.
+#[derive(Debug, Default)]
+pub struct Gauge(AtomicU64);
+
+impl Gauge {
+    /// Replaces the value.
+    pub fn set(&self, value: u64) {
+        self.0.store(value, Ordering::Relaxed);
+    }
+
+    /// Adds one.
+    pub fn inc(&self) {
+        self.add(1);
+    }
+
+    /// Adds `n`.
+    pub fn add(&self, n: u64) {
+        self.0.fetch_add(n, Ordering::Relaxed);
+    }
+
+    /// Subtracts one.
+    pub fn dec(&self) {
+        self.sub(1);
+    }
+
+    /// Subtracts `n`. Additions and subtractions may arrive in any order; together they must not go below zero.
+    pub fn sub(&self, n: u64) {
+        self.0.fetch_sub(n, Ordering::Relaxed);
+    }
+
+    /// The value now.
+    #[must_use]
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// How a permission was decided: the label `tier`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tier {
+    /// By a grant, in the broker itself.
+    Grant,
+    /// By an earlier verdict that may be reused.
+    Cache,
+    /// By calling the policy.
+    Call,
+}
+
+/// What was decided: the label `hook`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DecisionHook {
+    /// Whether a client may enter.
+    Connect,
+    /// Whether a session may stay.
+    Refresh,
+    /// One message.
+    Publish,
+    /// One filter.
+    Subscribe,
+    /// What becomes of a message's content.
+    Content,
+}
+
+const TIERS: [&str; 3] = ["grant", "cache", "call"];
+const HOOKS: [&str; 5] = ["connect", "refresh", "publish", "subscribe", "content"];
+
+/// Decisions by tier and hook.
+#[derive(Debug, Default)]
+pub struct DecisionCounter {
+    cells: [[Counter; 5]; 3],
+}
+
+impl DecisionCounter {
+    /// Counts one decision.
+    pub fn inc(&self, tier: Tier, hook: DecisionHook) {
+        self.cell(tier, hook).inc();
+    }
+
+    /// Decisions of one kind so far.
+    #[must_use]
+    pub fn get(&self, tier: Tier, hook: DecisionHook) -> u64 {
+        self.cell(tier, hook).get()
+    }
+
+    fn cell(&self, tier: Tier, hook: DecisionHook) -> &Counter {
+        let [grant, cache, call] = &self.cells;
+        let [connect, refresh, publish, subscribe, content] = match tier {
+            Tier::Grant => grant,
+            Tier::Cache => cache,
+            Tier::Call => call,
+        };
+        match hook {
+            DecisionHook::Connect => connect,
+            DecisionHook::Refresh => refresh,
+            DecisionHook::Publish => publish,
+            DecisionHook::Subscribe => subscribe,
+            DecisionHook::Content => content,
+        }
+    }
+}
+
+/// Everything one broker counts. Fields marked *event* are counted by `Events::emit`; do not count them twice.
+#[derive(Debug)]
+pub struct Metrics {
+    started: Instant,
+    /// Clients whose CONNECT was accepted and whose socket is open.
+    pub connections_current: Gauge,
+    /// Sockets accepted.
+    pub connections_total: Counter,
+    /// Sockets turned away before any byte was read: `limits.connections_max`.
+    pub connections_shed: Counter,
+    /// *event*: CONNECTs refused.
+    pub connects_refused: Counter,
+    /// *event*: PUBLISHes refused.
+    pub publishes_refused: Counter,
+    /// *event*: filters refused.
+    pub subscribes_refused: Counter,
+    /// *event*: connections closed for a malformed packet or a protocol error.
+    pub protocol_errors: Counter,
+    /// PUBLISH packets received.
+    pub messages_received: QosCounter,
+    /// PUBLISH packets sent.
+    pub messages_sent: QosCounter,
+    /// Messages that a full session queue did not keep.
+    pub messages_dropped_queue_full: Counter,
+    /// Messages whose expiry interval passed while they waited.
+    pub messages_dropped_expired: Counter,
+    /// Messages larger than the client's Maximum Packet Size.
+    pub messages_dropped_too_large: Counter,
+    /// Messages a policy acknowledged and forgot.
+    pub messages_dropped_policy: Counter,
+    /// QoS 0 messages for a session without a connection.
+    pub messages_dropped_offline: Counter,
+    /// Bytes read from clients.
+    pub bytes_received: Counter,
+    /// Bytes written to clients.
+    pub bytes_sent: Counter,
+    /// Sessions, connected or not.
+    pub sessions_current: Gauge,
+    /// Subscriptions of all sessions.
+    pub subscriptions_current: Gauge,
+    /// Retained messages.
+    pub retained_current: Gauge,
+    /// Bytes of the retained messages.
+    pub retained_bytes: Gauge,
+    /// Messages waiting in session queues.
+    pub queue_messages_current: Gauge,
+    /// Bytes waiting in session queues.
+    pub queue_bytes_current: Gauge,
+    /// *event*: policy calls that failed.
+    pub policy_faults: Counter,
+    /// *event*: policy sets that were refused.
+    pub policy_rejections: Counter,
+    /// *event*: number of the policy set in force.
+    pub policy_generation: Gauge,
+    /// Decisions by tier and hook.
+    pub policy_decisions: DecisionCounter,
+    /// *event*: log lines that the rate limit kept back.
+    pub log_lines_suppressed: Counter,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self {
+            started: Instant::now(),
+            connections_current: Gauge::default(),
+            connections_total: Counter::default(),
+            connections_shed: Counter::default(),
+            connects_refused: Counter::default(),
+            publishes_refused: Counter::default(),
+            subscribes_refused: Counter::default(),
+            protocol_errors: Counter::default(),
+            messages_received: QosCounter::default(),
+            messages_sent: QosCounter::default(),
+            messages_dropped_queue_full: Counter::default(),
+            messages_dropped_expired: Counter::default(),
+            messages_dropped_too_large: Counter::default(),
+            messages_dropped_policy: Counter::default(),
+            messages_dropped_offline: Counter::default(),
+            bytes_received: Counter::default(),
+            bytes_sent: Counter::default(),
+            sessions_current: Gauge::default(),
+            subscriptions_current: Gauge::default(),
+            retained_current: Gauge::default(),
+            retained_bytes: Gauge::default(),
+            queue_messages_current: Gauge::default(),
+            queue_bytes_current: Gauge::default(),
+            policy_faults: Counter::default(),
+            policy_rejections: Counter::default(),
+            policy_generation: Gauge::default(),
+            policy_decisions: DecisionCounter::default(),
+            log_lines_suppressed: Counter::default(),
+        }
+    }
+}
+
+impl Metrics {
+    /// Seconds since this broker was created.
+    #[must_use]
+    pub fn uptime_seconds(&self) -> u64 {
+        self.started.elapsed().as_secs()
+    }
+
+    /// The Prometheus text format, version 0.0.4.
+    #[must_use]
+    pub fn render(&self) -> String {
+        let mut text = Exposition::default();
+        text.gauge(
+            "sluice_build_info",
+            "Always 1.",
+            &[("version", env!("CARGO_PKG_VERSION"))],
+            1,
+        );
+        text.gauge(
+            "sluice_uptime_seconds",
+            "Seconds since the start.",
+            &[],
+            self.uptime_seconds(),
+        );
+        self.render_clients(&mut text);
+        self.render_traffic(&mut text);
+        self.render_state(&mut text);
+        self.render_policies(&mut text);
+        text.into_string()
+    }
+
+    fn render_clients(&self, text: &mut Exposition) {
+        text.gauge(
+            "sluice_connections",
+            "Connected clients.",
+            &[],
+            self.connections_current.get(),
+        );
+        text.counter(
+            "sluice_connections_total",
+            "Sockets accepted.",
+            &[],
+            self.connections_total.get(),
+        );
+        text.counter(
+            "sluice_connections_shed_total",
+            "Sockets closed unread because connections_max is reached.",
+            &[],
+            self.connections_shed.get(),
+        );
+        text.counter(
+            "sluice_connects_refused_total",
+            "CONNECTs refused.",
+            &[],
+            self.connects_refused.get(),
+        );
+        text.counter(
+            "sluice_publishes_refused_total",
+            "PUBLISHes refused.",
+            &[],
+            self.publishes_refused.get(),
+        );
+        text.counter(
+            "sluice_subscribes_refused_total",
+            "Filters refused.",
+            &[],
+            self.subscribes_refused.get(),
+        );
+        text.counter(
+            "sluice_protocol_errors_total",
+            "Connections closed for a malformed packet or a protocol error.",
+            &[],
+            self.protocol_errors.get(),
+        );
+    }
+
+    fn render_traffic(&self, text: &mut Exposition) {
+        for (name, help, counter) in [
+            (
+                "sluice_messages_received_total",
+                "PUBLISH packets received.",
+                &self.messages_received,
+            ),
+            (
+                "sluice_messages_sent_total",
+                "PUBLISH packets sent.",
+                &self.messages_sent,
+            ),
+        ] {
+            for (qos, label) in ["0", "1", "2"].into_iter().enumerate() {
+                let value = counter.levels.get(qos).map_or(0, Counter::get);
+                text.counter(name, help, &[("qos", label)], value);
+            }
+        }
+        for (reason, counter) in [
+            ("expired", &self.messages_dropped_expired),
+            ("offline", &self.messages_dropped_offline),
+            ("policy", &self.messages_dropped_policy),
+            ("queue_full", &self.messages_dropped_queue_full),
+            ("too_large", &self.messages_dropped_too_large),
+        ] {
+            let help = "Messages accepted but not delivered.";
+            text.counter(
+                "sluice_messages_dropped_total",
+                help,
+                &[("reason", reason)],
+                counter.get(),
+            );
+        }
+        text.counter(
+            "sluice_bytes_received_total",
+            "Bytes read.",
+            &[],
+            self.bytes_received.get(),
+        );
+        text.counter(
+            "sluice_bytes_sent_total",
+            "Bytes written.",
+            &[],
+            self.bytes_sent.get(),
+        );
+    }
+
+    fn render_state(&self, text: &mut Exposition) {
+        text.gauge(
+            "sluice_sessions",
+            "Sessions, connected or not.",
+            &[],
+            self.sessions_current.get(),
+        );
+        text.gauge(
+            "sluice_subscriptions",
+            "Subscriptions.",
+            &[],
+            self.subscriptions_current.get(),
+        );
+        text.gauge(
+            "sluice_retained_messages",
+            "Retained messages.",
+            &[],
+            self.retained_current.get(),
+        );
+        text.gauge(
+            "sluice_retained_bytes",
+            "Bytes of retained messages.",
+            &[],
+            self.retained_bytes.get(),
+        );
+        text.gauge(
+            "sluice_queued_messages",
+            "Messages in queues.",
+            &[],
+            self.queue_messages_current.get(),
+        );
+        text.gauge(
+            "sluice_queued_bytes",
+            "Bytes in queues.",
+            &[],
+            self.queue_bytes_current.get(),
+        );
+        text.counter(
+            "sluice_log_lines_suppressed_total",
+            "Log lines kept back by the rate limit.",
+            &[],
+            self.log_lines_suppressed.get(),
+        );
+    }
+
+    fn render_policies(&self, text: &mut Exposition) {
+        text.gauge(
+            "sluice_policy_generation",
+            "Policy set in force.",
+            &[],
+            self.policy_generation.get(),
+        );
+        text.counter(
+            "sluice_policy_faults_total",
+            "Policy calls that failed.",
+            &[],
+            self.policy_faults.get(),
+        );
+        text.counter(
+            "sluice_policy_rejections_total",
+            "Policy sets that were refused at load.",
+            &[],
+            self.policy_rejections.get(),
+        );
+        for (tier, row) in TIERS.into_iter().zip(&self.policy_decisions.cells) {
+            for (hook, counter) in HOOKS.into_iter().zip(row) {
+                let labels = [("tier", tier), ("hook", hook)];
+                let help = "Decisions, by what made them.";
+                text.counter("sluice_policy_decisions_total", help, &labels, counter.get());
+            }
+        }
+    }
+}
+
+/// Builds Prometheus text. Samples of one metric must follow each other.
+#[derive(Debug, Default)]
+pub struct Exposition {
+    text: String,
+    metric: String,
+}
+
+impl Exposition {
+    /// One sample of a counter.
+    pub fn counter(&mut self, name: &str, help: &str, labels: &[(&str, &str)], value: u64) {
+        self.sample(name, help, "counter", labels, value);
+    }
+
+    /// One sample of a gauge.
+    pub fn gauge(&mut self, name: &str, help: &str, labels: &[(&str, &str)], value: u64) {
+        self.sample(name, help, "gauge", labels, value);
+    }
+
+    /// The finished text.
+    #[must_use]
+    pub fn into_string(self) -> String {
+        self.text
+    }
+
+    fn sample(&mut self, name: &str, help: &str, kind: &str, labels: &[(&str, &str)], value: u64) {
+        if self.metric != name {
+            name.clone_into(&mut self.metric);
+            let _ = writeln!(self.text, "# HELP {name} {help}\n# TYPE {name} {kind}");
+        }
+        self.text.push_str(name);
+        for (index, (label, content)) in labels.iter().enumerate() {
+            self.text.push(if index == 0 { '{' } else { ',' });
+            let _ = write!(self.text, "{label}=\"");
+            for character in content.chars() {
+                match character {
+                    '\\' => self.text.push_str("\\\\"),
+                    '"' => self.text.push_str("\\\""),
+                    '\n' => self.text.push_str("\\n"),
+                    other => self.text.push(other),
+                }
+            }
+            self.text.push('"');
+        }
+        if !labels.is_empty() {
+            self.text.push('}');
+        }
+        let _ = writeln!(self.text, " {value}");
+    }
+}
+
+/// Threads that count at the same time without sharing a cache line; more threads share.
+const SHARDS: usize = 8;
+
+#[derive(Debug, Default)]
+#[repr(align(64))]
+struct Shard(AtomicU64);
+
+fn shard_of_this_thread() -> usize {
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    thread_local! {
+        static SHARD: Cell<usize> = Cell::new(NEXT.fetch_add(1, Ordering::Relaxed) % SHARDS);
+    }
+    SHARD.get()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_counter_adds_up_what_many_threads_counted() {
+        let counter = Counter::default();
+        std::thread::scope(|scope| {
+            for _ in 0..2 * SHARDS {
+                scope.spawn(|| (0..1_000).for_each(|_| counter.inc()));
+            }
+        });
+        assert_eq!(counter.get(), 2 * SHARDS as u64 * 1_000);
+    }
+
+    #[test]
+    fn the_text_names_each_metric_once_and_lists_its_labels() {
+        let metrics = Metrics::default();
+        metrics.messages_received.inc(1);
+        metrics.messages_received.inc(1);
+        metrics.policy_decisions.inc(Tier::Cache, DecisionHook::Publish);
+        let text = metrics.render();
+        assert!(
+            text.contains("\nsluice_messages_received_total{qos=\"1\"} 2\n"),
+            "{text}"
+        );
+        assert!(
+            text.contains("sluice_policy_decisions_total{tier=\"cache\",hook=\"publish\"} 1\n"),
+            "{text}"
+        );
+        let mut described: Vec<_> = text.lines().filter(|line| line.starts_with("# TYPE")).collect();
+        let all = described.len();
+        described.sort_unstable();
+        described.dedup();
+        assert_eq!(described.len(), all, "samples of one metric must be together");
+    }
+
+    #[test]
+    fn a_label_cannot_break_out_of_its_quotes() {
+        let mut text = Exposition::default();
+        text.counter("x_total", "X.", &[("name", "a\"} 9\nforged 1\\")], 1);
+        let text = text.into_string();
+        assert_eq!(
+            text.lines().last(),
+            Some(r#"x_total{name="a\"} 9\nforged 1\\"} 1"#)
+        );
+    }
+}
