@@ -29,17 +29,29 @@ impl Policy for DenyAll {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use serde_json::json;
     use sluice_policy::testing;
 
+    use super::*;
+
     #[test]
-    fn nothing_is_allowed_not_even_to_stay() {
-        let policy = testing::policy::<DenyAll>(serde_json::json!({})).unwrap();
-        let client = testing::client("alice").username("alice").password("secret");
-        assert_eq!(policy.connect(&client), Connect::deny(Reason::NotAuthorized));
-        let live = client.refresh(&Admission::new());
-        assert_eq!(policy.refresh(&live), Refresh::deny(Reason::AdministrativeAction));
-        assert_eq!(policy.publish("news"), Publish::deny());
-        assert_eq!(policy.subscribe("news"), Subscribe::deny());
+    fn nobody_enters_and_nobody_stays() {
+        let gate = testing::policy::<DenyAll>(json!({})).unwrap();
+        let client = testing::client("a").address("127.0.0.1");
+        assert_eq!(gate.connect(&client), Connect::deny(Reason::NotAuthorized));
+        assert!(matches!(
+            gate.refresh(&client.refresh(&Admission::new())),
+            Refresh::Deny(_)
+        ));
+        assert_eq!(gate.publish("a"), Publish::deny());
+        assert_eq!(gate.subscribe("a"), Subscribe::deny());
+    }
+
+    #[test]
+    fn it_has_no_settings() {
+        let error = testing::policy::<DenyAll>(json!({ "except": "me" }))
+            .map(|_| ())
+            .unwrap_err();
+        assert_eq!(error, "settings: unknown field `except`, there are no fields");
     }
 }
