@@ -5,6 +5,7 @@
 //! so every behaviour can be replayed. The specification's words are used for the specification's things; section
 //! numbers and statement ids (`[MQTT-3.3.1-2]`) refer to MQTT 5.0 unless a comment says 3.1.1.
 
+pub mod limits;
 pub mod message;
 pub mod packet;
 pub mod reason;
@@ -14,3 +15,4 @@ pub mod testing;
 pub mod text;
 pub mod topic;
 pub mod will;
+pub mod wire;

@@ -102,6 +102,72 @@ pub enum Packet {
     Auth(Auth),
 }
 
+macro_rules! packet_types {
+    ($($(#[$doc:meta])* $variant:ident = $value:literal, $name:literal;)*) => {
+        /// A control packet type (section 2.1.2).
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[repr(u8)]
+        pub enum PacketType {
+            $($(#[$doc])* $variant = $value,)*
+        }
+
+        impl PacketType {
+            /// The type of a value from 1 to 15.
+            #[must_use]
+            pub fn new(value: u8) -> Option<Self> {
+                match value { $($value => Some(Self::$variant),)* _ => None }
+            }
+
+            /// The specification's name for it.
+            #[must_use]
+            pub fn name(self) -> &'static str {
+                match self { $(Self::$variant => $name,)* }
+            }
+        }
+
+        impl Packet {
+            /// Which packet it is.
+            #[must_use]
+            pub fn packet_type(&self) -> PacketType {
+                match self { $(Self::$variant { .. } => PacketType::$variant,)* }
+            }
+        }
+    };
+}
+
+packet_types! {
+    /// Client to server.
+    Connect = 1, "CONNECT";
+    /// Server to client.
+    ConnAck = 2, "CONNACK";
+    /// Both ways.
+    Publish = 3, "PUBLISH";
+    /// Both ways.
+    PubAck = 4, "PUBACK";
+    /// Both ways.
+    PubRec = 5, "PUBREC";
+    /// Both ways.
+    PubRel = 6, "PUBREL";
+    /// Both ways.
+    PubComp = 7, "PUBCOMP";
+    /// Client to server.
+    Subscribe = 8, "SUBSCRIBE";
+    /// Server to client.
+    SubAck = 9, "SUBACK";
+    /// Client to server.
+    Unsubscribe = 10, "UNSUBSCRIBE";
+    /// Server to client.
+    UnsubAck = 11, "UNSUBACK";
+    /// Client to server.
+    PingReq = 12, "PINGREQ";
+    /// Server to client.
+    PingResp = 13, "PINGRESP";
+    /// Client to server, since 5.0 both ways.
+    Disconnect = 14, "DISCONNECT";
+    /// Both ways, since 5.0.
+    Auth = 15, "AUTH";
+}
+
 /// CONNECT (section 3.1).
 #[derive(Clone, Debug, PartialEq)]
 pub struct Connect {
@@ -257,7 +323,7 @@ pub struct PublishProperties {
     pub forwarded: Bytes,
     /// Message Expiry Interval in seconds.
     pub message_expiry_seconds: Option<u32>,
-    /// Topic Alias; the connection rejects 0 and values above its maximum (0x94).
+    /// Topic Alias, never 0; the connection rejects values above its maximum (0x94).
     pub topic_alias: Option<u16>,
     /// Subscription Identifiers; only a server sends them.
     pub subscription_ids: Vec<u32>,

@@ -43,11 +43,13 @@ impl Text {
         if bytes.len() > usize::from(u16::MAX) {
             return Err(TextError::TooLong);
         }
-        let text = std::str::from_utf8(&bytes).map_err(|_| TextError::NotUtf8)?;
-        if text.as_bytes().contains(&0) {
-            return Err(TextError::Null);
-        }
+        check(&bytes)?;
         Ok(Self(bytes))
+    }
+
+    /// A shared view of `checked`, which is a part of `frame` and is a string without U+0000.
+    pub(crate) fn part_of(frame: &Bytes, checked: &str) -> Self {
+        Self(frame.slice_ref(checked.as_bytes()))
     }
 
     /// The string.
@@ -74,6 +76,18 @@ impl Text {
     pub fn detach(&self) -> Self {
         Self(Bytes::copy_from_slice(&self.0))
     }
+}
+
+/// The string in these bytes.
+///
+/// # Errors
+/// `NotUtf8` and `Null`; the length is not looked at.
+pub(crate) fn check(bytes: &[u8]) -> Result<&str, TextError> {
+    let text = std::str::from_utf8(bytes).map_err(|_| TextError::NotUtf8)?;
+    if bytes.contains(&0) {
+        return Err(TextError::Null);
+    }
+    Ok(text)
 }
 
 impl Deref for Text {

@@ -34,13 +34,19 @@ impl TopicName {
     /// # Errors
     /// See [`NameError`].
     pub fn new(text: Text) -> Result<Self, NameError> {
-        if text.as_bytes().is_empty() {
+        Self::check(text.as_bytes())?;
+        Ok(Self(text))
+    }
+
+    /// The rules, for bytes that are a [`Text`] already.
+    pub(crate) fn check(name: &[u8]) -> Result<(), NameError> {
+        if name.is_empty() {
             return Err(NameError::Empty);
         }
-        if text.as_bytes().iter().any(|byte| matches!(byte, b'+' | b'#')) {
+        if name.iter().any(|byte| matches!(byte, b'+' | b'#')) {
             return Err(NameError::Wildcard);
         }
-        Ok(Self(text))
+        Ok(())
     }
 
     /// A copy that does not pin the buffer it was read from.
