@@ -42,7 +42,7 @@ impl Admission {
     }
 
     /// Rules the broker applies itself: the first that matches decides, none that matches refuses. Without grants
-    /// the policy's `on_publish` and `on_subscribe` are asked, if it has them.
+    /// the policy's `on_publish` and `on_subscribe` are asked, if it has them. At most [`crate::GRANTS_MAX`].
     #[must_use]
     pub fn grants(mut self, grants: impl IntoIterator<Item = Grant>) -> Self {
         self.grants.get_or_insert_default().extend(grants);

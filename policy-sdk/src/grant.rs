@@ -6,6 +6,9 @@ use serde::de::{Deserializer, Error as _};
 use crate::bindings::host::sluice::policy::types::{Grant, GrantAction, GrantVerdict};
 use crate::reason::QoS;
 
+/// Most grants of one admission; with more the broker refuses the client.
+pub const GRANTS_MAX: usize = 256;
+
 /// A grant speaks of publishing and subscribing, at any QoS and retained or not, until it is narrowed.
 impl Grant {
     /// Topics under this filter are allowed.
@@ -155,14 +158,13 @@ fn check_filter(filter: &str) -> Result<(), &'static str> {
 }
 
 fn check_placeholders(level: &str) -> Result<(), &'static str> {
-    for after in level.split('%').skip(1) {
-        let complete = match after.strip_prefix('a') {
-            Some(name) => name.starts_with('{') && name.contains('}'),
-            None => after.starts_with(['c', 'u']),
-        };
-        if !complete {
-            return Err("after `%` comes `c`, `u` or `a{attribute}`");
+    let mut rest = level;
+    while let Some((_, placeholder)) = rest.split_once('%') {
+        rest = match placeholder.strip_prefix("a{") {
+            Some(name) => name.split_once('}').map(|(_, after)| after),
+            None => placeholder.strip_prefix(['c', 'u', '%']),
         }
+        .ok_or("after `%` comes `c`, `u`, `a{attribute}` or `%`")?;
     }
     Ok(())
 }
@@ -182,8 +184,8 @@ mod tests {
             Ok(Grant::allow("a/#"))
         );
         assert_eq!(
-            grant(r#"{"deny": "publish", "topic": "a/%c/%u/%a{site}", "qos_max": 1, "retain": false}"#),
-            Ok(Grant::deny("a/%c/%u/%a{site}")
+            grant(r#"{"deny": "publish", "topic": "a/%c/%u/%a{site}%%", "qos_max": 1, "retain": false}"#),
+            Ok(Grant::deny("a/%c/%u/%a{site}%%")
                 .publish()
                 .qos_max(QoS::AtLeastOnce)
                 .not_retained())

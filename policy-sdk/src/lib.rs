@@ -1,7 +1,62 @@
-//! Write Sluice policies in Rust.
+#![doc = include_str!("../README.md")]
 
 pub use policy::{Error, NoSettings, Policy};
-#[doc(inline)]
+/// Makes an `impl Policy for …` the policy of the component: exports the hooks that are written in it, and no others.
+///
+/// `type Settings` may be left out for [`NoSettings`]; `fn new` for `Default`, or for `From<Settings>` where there are
+/// settings. There is one policy in a component:
+///
+/// ```
+/// # use sluice_policy::prelude::*;
+/// #[derive(Default)]
+/// struct ReadOnly;
+///
+/// #[policy]
+/// impl Policy for ReadOnly {
+///     fn on_publish(&self, _: &PublishRequest) -> Publish {
+///         Publish::deny()
+///     }
+/// }
+/// ```
+///
+/// It goes on the `impl`, which must be for one type:
+///
+/// ```compile_fail
+/// # use sluice_policy::prelude::*;
+/// #[policy]
+/// struct Gate;
+/// ```
+///
+/// ```compile_fail
+/// # use sluice_policy::prelude::*;
+/// # #[derive(Default)] struct Gate<T>(T);
+/// #[policy]
+/// impl<T> Policy for Gate<T> {}
+/// ```
+///
+/// A hook that does not exist is an error, as in any trait:
+///
+/// ```compile_fail,E0407
+/// # use sluice_policy::prelude::*;
+/// # #[derive(Default)] struct Gate;
+/// #[policy]
+/// impl Policy for Gate {
+///     fn on_publishh(&self, _: &PublishRequest) -> Publish {
+///         Publish::deny()
+///     }
+/// }
+/// ```
+///
+/// A policy that would remember something between calls does not compile:
+///
+/// ```compile_fail,E0277
+/// # use sluice_policy::prelude::*;
+/// #[derive(Default)]
+/// struct Counter(std::cell::Cell<u32>);
+///
+/// #[policy]
+/// impl Policy for Counter {}
+/// ```
 pub use sluice_policy_macros::policy;
 
 pub use ask::Ask;
@@ -12,6 +67,7 @@ pub use bindings::host::sluice::policy::types::{
 };
 pub use connect::{Connect, ConnectRequest, Password, Refresh, RefreshRequest};
 pub use content::{Content, ContentRequest};
+pub use grant::GRANTS_MAX;
 pub use publish::{Publish, PublishRequest};
 pub use reason::{QoS, Reason};
 pub use serde;

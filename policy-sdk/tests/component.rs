@@ -65,12 +65,17 @@ fn named(interfaces: &[&str]) -> BTreeSet<String> {
 }
 
 #[test]
-fn a_component_exports_the_hooks_its_author_wrote_and_no_others() {
+fn a_component_exports_the_hooks_its_author_wrote_and_imports_what_they_use() {
+    let (imports, exports) = interfaces("static-users");
+    assert_eq!(exports, named(&["setup", "connect"]));
+    assert_eq!(imports, named(&["types", "log"]));
+
     let (imports, exports) = interfaces("deny-all");
     assert_eq!(exports, named(&["setup", "connect", "publish", "subscribe"]));
     assert_eq!(imports, named(&["types", "log"]));
 
-    let (imports, exports) = interfaces("static-users");
-    assert_eq!(exports, named(&["setup", "connect"]));
-    assert_eq!(imports, named(&["types", "log"]));
+    let every_hook = ["setup", "connect", "publish", "subscribe", "content", "events"];
+    let (imports, exports) = interfaces("hostile-greedy");
+    assert_eq!(exports, named(&every_hook));
+    assert_eq!(imports, named(&["types", "log", "kv", "sessions"]));
 }

@@ -24,8 +24,8 @@
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
-use sluice_policy::Peer;
 use sluice_policy::prelude::*;
+use sluice_policy::{GRANTS_MAX, Peer};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -67,7 +67,7 @@ impl Policy for StaticUsers {
     fn new(settings: Settings) -> Result<Self, Error> {
         let mut users = BTreeMap::new();
         for user in settings.users {
-            check(&user)?;
+            check(&user, settings.rules.len())?;
             if let Some(twin) = users.insert(user.name.clone(), user) {
                 return Err(format!("`users`: `{}` is there twice", twin.name).into());
             }
@@ -151,7 +151,7 @@ fn everything() -> Admission {
     Admission::new().grants([Grant::allow("#"), Grant::allow("$SYS/#").subscribe()])
 }
 
-fn check(user: &User) -> Result<(), Error> {
+fn check(user: &User, rules_of_everyone: usize) -> Result<(), Error> {
     let name = user.name.escape_debug();
     if user.name.is_empty() {
         return Err("`users`: a name is empty".into());
@@ -159,6 +159,11 @@ fn check(user: &User) -> Result<(), Error> {
     if !(user.password.starts_with("$argon2id$") && user.password.split('$').count() == 6) {
         return Err(
             format!("`users`: the password of `{name}` is not a hash made by `sluice passwd`").into(),
+        );
+    }
+    if user.rules.len() + rules_of_everyone > GRANTS_MAX {
+        return Err(
+            format!("`rules`: `{name}` has more than {GRANTS_MAX}, those of everyone included").into(),
         );
     }
     Ok(())

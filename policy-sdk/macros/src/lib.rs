@@ -12,8 +12,8 @@ const HOOKS: [(&str, &str); 6] = [
     ("on_event", "events"),
 ];
 
-/// Makes an `impl Policy for …` the policy of this component: exports the hooks that are written in it, and fills in
-/// `type Settings` and `fn new` where they are missing.
+// Documented where it is re-exported, `sluice_policy::policy`: the examples need that crate.
+#[allow(missing_docs, reason = "see above")]
 #[proc_macro_attribute]
 pub fn policy(arguments: TokenStream, item: TokenStream) -> TokenStream {
     if !arguments.is_empty() {

@@ -9,25 +9,32 @@ pub(super) struct Names<'a> {
     pub(super) terms: &'a Admission,
 }
 
-/// The first grant that speaks of this topic name or filter.
+/// What the first grant that speaks of this topic name or filter says, and that grant.
 pub(super) fn deciding<'a>(
     grants: &'a [Grant],
     action: GrantAction,
     topic: &str,
     names: &Names<'_>,
-) -> Option<&'a Grant> {
-    grants.iter().find(|grant| {
-        let speaks = grant.action == action || grant.action == GrantAction::PublishAndSubscribe;
-        // What is refused must not come in by a wider subscription.
-        let reaches = if grant.verdict == GrantVerdict::Deny {
-            overlaps
-        } else {
-            covers
+) -> Option<(GrantVerdict, &'a Grant)> {
+    let speaking =
+        |grant: &&Grant| grant.action == action || grant.action == GrantAction::PublishAndSubscribe;
+    grants.iter().filter(speaking).find_map(|grant| {
+        let bound = names.bind(&grant.filter);
+        let verdict = match grant.verdict {
+            verdict if bound.complete => verdict,
+            GrantVerdict::Allow => return None,
+            GrantVerdict::Deny | GrantVerdict::Consult => GrantVerdict::Deny,
         };
-        speaks
-            && names
-                .expand(&grant.filter)
-                .is_some_and(|levels| reaches(&levels, topic))
+        match verdict {
+            GrantVerdict::Allow | GrantVerdict::Consult if covers(&bound.levels, topic) => {
+                Some((verdict, grant))
+            }
+            // What is refused must not come in by a wider subscription, nor what is to be asked about.
+            GrantVerdict::Deny | GrantVerdict::Consult if overlaps(&bound.levels, topic) => {
+                Some((GrantVerdict::Deny, grant))
+            }
+            _ => None,
+        }
     })
 }
 
@@ -40,38 +47,66 @@ enum Level {
     Name(String),
 }
 
+/// A filter with its placeholders filled in.
+struct Bound {
+    levels: Vec<Level>,
+    /// False when a placeholder had no value, or none that fits into a level: the filter ends in `#` there.
+    complete: bool,
+}
+
 impl Names<'_> {
-    /// The levels of a grant's filter; `None` when a placeholder has no value, or none that fits into a level.
-    fn expand(&self, filter: &str) -> Option<Vec<Level>> {
-        filter.split('/').map(|level| self.expand_level(level)).collect()
+    fn bind(&self, filter: &str) -> Bound {
+        let mut levels = Vec::new();
+        for level in filter.split('/') {
+            let bound = match level {
+                "#" => Some(Level::Rest),
+                "+" => Some(Level::Any),
+                _ => self.fill_in(level, levels.is_empty()).map(Level::Name),
+            };
+            let Some(bound) = bound else {
+                levels.push(Level::Rest);
+                return Bound {
+                    levels,
+                    complete: false,
+                };
+            };
+            levels.push(bound);
+        }
+        Bound {
+            levels,
+            complete: true,
+        }
     }
 
-    fn expand_level(&self, level: &str) -> Option<Level> {
-        match level {
-            "#" => return Some(Level::Rest),
-            "+" => return Some(Level::Any),
-            _ => {}
-        }
-        let mut parts = level.split('%');
-        let mut name = parts.next()?.to_owned();
-        for part in parts {
-            let (value, after) = match part.split_at_checked(1)? {
-                ("c", after) => (self.client_id, after),
-                ("u", after) => (self.username?, after),
-                ("a", after) => {
+    fn fill_in(&self, level: &str, first: bool) -> Option<String> {
+        let mut name = String::new();
+        let mut rest = level;
+        while let Some((text, placeholder)) = rest.split_once('%') {
+            name += text;
+            let (kind, after) = placeholder.split_at_checked(1)?;
+            let (value, after) = match kind {
+                "%" => {
+                    name.push('%');
+                    rest = after;
+                    continue;
+                }
+                "c" => (self.client_id, after),
+                "u" => (self.username?, after),
+                "a" => {
                     let (key, after) = after.strip_prefix('{')?.split_once('}')?;
                     let (_, value) = self.terms.attributes.iter().find(|(name, _)| name == key)?;
                     (value.as_str(), after)
                 }
                 _ => return None,
             };
-            if value.is_empty() || value.contains(['/', '+', '#', '\0']) {
+            let reaches_dollar_topics = first && name.is_empty() && value.starts_with('$');
+            if value.is_empty() || value.contains(['/', '+', '#', '\0']) || reaches_dollar_topics {
                 return None;
             }
             name += value;
-            name += after;
+            rest = after;
         }
-        Some(Level::Name(name))
+        Some(name + rest)
     }
 }
 
@@ -147,6 +182,7 @@ mod tests {
             ("d/%a{bad}", "d/a/b", false),
             ("d/%a{none}", "d/", false),
             ("d/%u", "d/x", false),
+            ("d/100%%", "d/100%", true),
         ] {
             let granted = decides(Grant::allow(filter), GrantAction::Publish, topic);
             assert_eq!(granted, expected, "{filter} covers {topic}");
@@ -167,6 +203,21 @@ mod tests {
             let refused = decides(Grant::deny(filter), GrantAction::Subscribe, topic);
             assert_eq!(refused, expected, "{filter} overlaps {topic}");
         }
+    }
+
+    #[test]
+    fn a_name_that_fits_into_no_level_slips_past_no_refusal() {
+        for topic in ["d/%", "d/x", "d/x/y"] {
+            assert!(
+                decides(Grant::deny("d/%u/x"), GrantAction::Publish, topic),
+                "{topic}"
+            );
+            assert!(
+                decides(Grant::consult("d/%a{none}"), GrantAction::Publish, topic),
+                "{topic}"
+            );
+        }
+        assert!(!decides(Grant::deny("d/%u/x"), GrantAction::Publish, "e"));
     }
 
     #[test]

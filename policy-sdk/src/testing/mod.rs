@@ -129,9 +129,9 @@ impl<P: Policy> Tested<P> {
     /// Lets a client connect. Each thing that `on_connect` awaits is a round of its own, as in the broker.
     ///
     /// # Panics
-    /// When the policy has not decided after 16 rounds.
+    /// When the policy has not decided after 8 rounds, as many as the broker allows.
     pub fn connect(&self, client: &Client) -> Connect {
-        const ROUNDS_MAX: usize = 16;
+        const ROUNDS_MAX: usize = 8;
         let mut answers = Vec::new();
         for _ in 0..ROUNDS_MAX {
             let outcome = double::within(&self.world, || {

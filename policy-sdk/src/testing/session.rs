@@ -57,10 +57,14 @@ impl<'a, P: Policy> Session<'a, P> {
             return self.gate.publish(request);
         };
         match deciding(grants, GrantAction::Publish, &request.topic, &self.names()) {
-            Some(grant) if grant.verdict == GrantVerdict::Deny => Publish::deny(),
-            Some(grant) if request.qos.level() > grant.qos_max => Publish::deny_with(Reason::QosNotSupported),
-            Some(grant) if request.retain && !grant.retain => Publish::deny_with(Reason::RetainNotSupported),
-            Some(grant) if grant.verdict == GrantVerdict::Consult => self.gate.publish(request),
+            Some((GrantVerdict::Deny, _)) => Publish::deny(),
+            Some((_, grant)) if request.qos.level() > grant.qos_max => {
+                Publish::deny_with(Reason::QosNotSupported)
+            }
+            Some((_, grant)) if request.retain && !grant.retain => {
+                Publish::deny_with(Reason::RetainNotSupported)
+            }
+            Some((GrantVerdict::Consult, _)) => self.gate.publish(request),
             Some(_) => Publish::allow(),
             None => Publish::deny(),
         }
@@ -76,9 +80,9 @@ impl<'a, P: Policy> Session<'a, P> {
             return self.gate.subscribe(request);
         };
         match deciding(grants, GrantAction::Subscribe, &request.filter, &self.names()) {
-            Some(grant) if grant.verdict == GrantVerdict::Deny => Subscribe::deny(),
-            Some(grant) if grant.verdict == GrantVerdict::Consult => self.gate.subscribe(request),
-            Some(grant) if request.qos.level() > grant.qos_max => {
+            Some((GrantVerdict::Deny, _)) => Subscribe::deny(),
+            Some((GrantVerdict::Consult, _)) => self.gate.subscribe(request),
+            Some((_, grant)) if request.qos.level() > grant.qos_max => {
                 Subscribe::allow_at(crate::QoS::from_level(grant.qos_max))
             }
             Some(_) => Subscribe::allow(),
