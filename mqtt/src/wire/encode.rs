@@ -21,7 +21,7 @@ pub fn encode(packet: &Packet, version: Version, out: &mut Output) {
 /// Before giving up drops the reason string, then the user properties [MQTT-3.2.2-19], [MQTT-3.4.2-2] and their
 /// like. Without `problem_information` drops both from all but PUBLISH, CONNACK and DISCONNECT [MQTT-3.1.2-29].
 pub fn encode_within(
-    packet: &mut Packet,
+    mut packet: Packet,
     version: Version,
     bytes_max: u32,
     problem_information: bool,
@@ -30,24 +30,24 @@ pub fn encode_within(
     let bytes_max = usize::try_from(bytes_max).unwrap_or(usize::MAX);
     if !problem_information
         && !matches!(packet, Packet::ConnAck(_) | Packet::Disconnect(_))
-        && let Some((reason_string, user_properties)) = optional_parts(packet)
+        && let Some((reason_string, user_properties)) = optional_parts(&mut packet)
     {
         *reason_string = None;
         user_properties.clear();
     }
-    if encode_up_to(packet, version, bytes_max, out) {
+    if encode_up_to(&packet, version, bytes_max, out) {
         return true;
     }
-    if let Some((reason_string, _)) = optional_parts(packet)
+    if let Some((reason_string, _)) = optional_parts(&mut packet)
         && reason_string.take().is_some()
-        && encode_up_to(packet, version, bytes_max, out)
+        && encode_up_to(&packet, version, bytes_max, out)
     {
         return true;
     }
-    match optional_parts(packet) {
+    match optional_parts(&mut packet) {
         Some((_, user_properties)) if !user_properties.is_empty() => {
             user_properties.clear();
-            encode_up_to(packet, version, bytes_max, out)
+            encode_up_to(&packet, version, bytes_max, out)
         }
         _ => false,
     }
