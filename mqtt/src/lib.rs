@@ -5,6 +5,7 @@
 //! so every behaviour can be replayed. The specification's words are used for the specification's things; section
 //! numbers and statement ids (`[MQTT-3.3.1-2]`) refer to MQTT 5.0 unless a comment says 3.1.1.
 
+pub mod conn;
 pub mod limits;
 pub mod message;
 pub mod packet;

@@ -1,4 +1,15 @@
-//! Support for tests: a virtual clock and scripted ends of a connection.
+//! Support for tests: a virtual clock, packets in few words, and both ends of a connection.
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    reason = "what a test sets up wrongly is to fail the test"
+)]
+
+mod pair;
+mod words;
+
+pub use pair::{Pair, Verdict, Welcome};
+pub use words::*;
 
 use std::time::Instant;
 

@@ -17,7 +17,7 @@ mod output;
 mod primitive;
 pub mod property;
 mod publish;
-mod reasons;
+pub(crate) mod reasons;
 mod subscribe;
 mod unsubscribe;
 mod user;

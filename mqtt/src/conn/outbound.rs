@@ -1,0 +1,206 @@
+//! What the server sends: acknowledgements and deliveries.
+
+use super::alias::Naming;
+use super::received::{Receipt, Received, Refused, Slot};
+use super::refusal::{self, listed};
+use super::{Connection, inbound};
+use crate::message::Message;
+use crate::packet::{Ack, Packet, PacketId, PacketType, QoS, SubAck, UnsubAck, Version};
+use crate::reason::ReasonCode;
+use crate::session::{Delivery, Outgoing};
+use crate::text::Text;
+use crate::wire::{self, PublishHead};
+use std::time::{Duration, Instant};
+
+/// What became of a delivery.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Delivered {
+    /// It is in the output.
+    Sent,
+    /// It cannot be sent to this client: it is above its Maximum Packet Size (or, a fault of the caller, its topic
+    /// is outside the mount point). It counts as delivered [MQTT-3.1.2-25].
+    TooLarge,
+}
+
+impl Connection {
+    /// Acknowledges a PUBLISH that was routed or discarded.
+    pub fn acknowledge(&mut self, receipt: Receipt) {
+        let reason = match self.hello.version {
+            Version::V5 => receipt.reason,
+            Version::V31 | Version::V311 => ReasonCode::SUCCESS,
+        };
+        self.answer(receipt.slot, reason, None);
+    }
+
+    /// Answers a PUBLISH that was refused, in the way of [`super::refusal`]. Its packet identifier is free: the
+    /// session has to forget it.
+    pub fn refuse_publish(&mut self, refused: Refused) {
+        let reason = refusal::publish(self.hello.version, refused.reason);
+        self.answer(refused.slot, reason, refused.reason_string);
+    }
+
+    /// Acknowledges a QoS 2 PUBLISH that the session has already [MQTT-4.3.3-10].
+    pub fn acknowledge_duplicate(&mut self, received: Received) {
+        self.acknowledge(received.discard());
+    }
+
+    fn answer(&mut self, slot: Slot, reason: ReasonCode, reason_string: Option<Text>) {
+        self.unanswered = self.unanswered.saturating_sub(1);
+        self.inbound.answer(slot, reason, reason_string);
+        while let Some(answer) = self.inbound.next_answer() {
+            let inbound::Answer {
+                packet_id,
+                qos,
+                reason,
+                reason_string,
+            } = answer;
+            let ack = Ack {
+                reason_string,
+                ..Ack::new(packet_id, reason)
+            };
+            self.send(if qos == QoS::AtLeastOnce {
+                Packet::PubAck(ack)
+            } else {
+                Packet::PubRec(ack)
+            });
+        }
+    }
+
+    /// Releases a QoS 2 message that the client received.
+    pub fn pubrel(&mut self, packet_id: PacketId, reason: ReasonCode) {
+        self.send(Packet::PubRel(Ack::new(packet_id, reason)));
+    }
+
+    /// Completes a QoS 2 message of the client; 0x92 if it was not known.
+    pub fn pubcomp(&mut self, packet_id: PacketId, reason: ReasonCode) {
+        self.inbound.completed(packet_id);
+        self.send(Packet::PubComp(Ack::new(packet_id, reason)));
+    }
+
+    /// Answers SUBSCRIBE.
+    pub fn suback(&mut self, mut suback: SubAck) {
+        for reason in &mut suback.reasons {
+            *reason = listed(PacketType::SubAck, *reason);
+        }
+        self.send(Packet::SubAck(suback));
+    }
+
+    /// Answers UNSUBSCRIBE.
+    pub fn unsuback(&mut self, mut unsuback: UnsubAck) {
+        for reason in &mut unsuback.reasons {
+            *reason = listed(PacketType::UnsubAck, *reason);
+        }
+        self.send(Packet::UnsubAck(unsuback));
+    }
+
+    /// Nothing is sent once the connection has ended [MQTT-3.14.4-1].
+    fn send(&mut self, packet: Packet) {
+        if self.is_established() {
+            self.write(packet);
+        }
+    }
+
+    /// Writes what the session has to send. The first `mount_bytes` of the topic are not the client's to see.
+    ///
+    /// On a closed connection nothing is written: what was in flight is sent again on the next one.
+    pub fn deliver(&mut self, outgoing: &Outgoing, mount_bytes: usize, now: Instant) -> Delivered {
+        if !self.is_established() {
+            return Delivered::Sent;
+        }
+        match outgoing {
+            Outgoing::PubRel(packet_id) => {
+                self.pubrel(*packet_id, ReasonCode::SUCCESS);
+                Delivered::Sent
+            }
+            Outgoing::Publish {
+                delivery,
+                packet_id,
+                dup,
+            } => {
+                let Some(topic) = delivery
+                    .message
+                    .topic()
+                    .get(mount_bytes..)
+                    .filter(|topic| !topic.is_empty())
+                else {
+                    debug_assert!(false, "the topic lies outside the mount point");
+                    return Delivered::TooLarge;
+                };
+                let head = PublishHead {
+                    dup: *dup,
+                    qos: delivery.qos,
+                    retain: delivery.retain,
+                    packet_id: *packet_id,
+                    topic,
+                    alias: None,
+                    expiry_seconds: None,
+                    subscription_ids: &[],
+                    forwarded: &[],
+                };
+                match self.hello.version {
+                    Version::V5 => self.deliver_v5(head, delivery, now),
+                    Version::V31 | Version::V311 => {
+                        self.write_publish(&head, &delivery.message);
+                        Delivered::Sent
+                    }
+                }
+            }
+        }
+    }
+
+    fn deliver_v5<'a>(
+        &mut self,
+        mut head: PublishHead<'a>,
+        delivery: &'a Delivery,
+        now: Instant,
+    ) -> Delivered {
+        let message = &delivery.message;
+        head.expiry_seconds = message.expires_at().map(|at| remaining_seconds(at, now)); // [MQTT-3.3.2-6]
+        head.subscription_ids = delivery.subscription_ids.as_slice();
+        head.forwarded = message.forwarded();
+        let topic = head.topic;
+        let naming = self.aliases.name(topic);
+        match naming {
+            Naming::Topic => {}
+            Naming::Introduce(alias) => head.alias = Some(alias),
+            Naming::Alias(alias) => {
+                head.alias = Some(alias);
+                head.topic = "";
+            }
+        }
+        if !self.fits(&head, message) {
+            let Naming::Introduce(_) = naming else {
+                return Delivered::TooLarge;
+            };
+            head.alias = None;
+            if !self.fits(&head, message) {
+                return Delivered::TooLarge;
+            }
+        } else if let Naming::Introduce(alias) = naming {
+            self.aliases.learn(alias, topic);
+        }
+        self.write_publish(&head, message);
+        Delivered::Sent
+    }
+
+    fn fits(&self, head: &PublishHead<'_>, message: &Message) -> bool {
+        let bytes = wire::publish_bytes(head, message.payload().len(), self.hello.version);
+        bytes <= self.hello.packet_bytes_max as usize // [MQTT-3.1.2-24]
+    }
+
+    fn write_publish(&mut self, head: &PublishHead<'_>, message: &Message) {
+        let version = self.hello.version;
+        match message.large_payload() {
+            Some(payload) => wire::encode_publish(head, payload, version, &mut self.output),
+            None => wire::encode_publish_copied(head, message.payload(), version, &mut self.output),
+        }
+    }
+}
+
+/// Whole seconds left, so rounded that a message that was not delayed keeps its expiry.
+fn remaining_seconds(expires_at: Instant, now: Instant) -> u32 {
+    let remaining = expires_at.saturating_duration_since(now);
+    let seconds = remaining.as_secs() + u64::from(remaining > Duration::from_secs(remaining.as_secs()));
+    u32::try_from(seconds).unwrap_or(u32::MAX)
+}
