@@ -123,3 +123,132 @@ impl fmt::Debug for TopicFilter {
         fmt::Debug::fmt(&self.text, f)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn check(text: &str) -> Result<TopicFilter, FilterError> {
+        TopicFilter::new(Text::try_from(text).unwrap())
+    }
+
+    #[test]
+    fn wildcards_stand_alone_in_their_level_and_the_multi_level_one_last() {
+        for text in [
+            "#",
+            "+",
+            "a",
+            "/",
+            "//",
+            " ",
+            "a/#",
+            "/#",
+            "+/#",
+            "+/tennis/#",
+            "sport/+/player1",
+            "+/+",
+            "/+/",
+            "$SYS/#",
+        ] {
+            let filter = check(text).unwrap();
+            assert_eq!(
+                (filter.as_str(), filter.filter(), filter.share()),
+                (text, text, None)
+            );
+        }
+        for text in [
+            "sport/tennis#",
+            "sport/tennis/#/ranking",
+            "#/",
+            "##",
+            "a/b#/c",
+            "#a",
+            "+#",
+        ] {
+            assert_eq!(
+                check(text).unwrap_err(),
+                FilterError::MisplacedMultiLevelWildcard,
+                "{text}"
+            );
+        }
+        for text in ["sport+", "++", "a/+b", "a+/b", "+a/#", "a/b+/c"] {
+            assert_eq!(
+                check(text).unwrap_err(),
+                FilterError::MisplacedSingleLevelWildcard,
+                "{text}"
+            );
+        }
+        assert_eq!(check("").unwrap_err(), FilterError::Empty);
+    }
+
+    #[test]
+    fn a_shared_filter_has_a_name_and_a_filter() {
+        for (text, share, filter) in [
+            ("$share/g/t", "g", "t"),
+            ("$share/g//", "g", "/"),
+            ("$share/g/#", "g", "#"),
+            ("$share/consumer one/sport/+", "consumer one", "sport/+"),
+            ("$share/$share/$share/x/y", "$share", "$share/x/y"),
+        ] {
+            let parsed = check(text).unwrap();
+            assert_eq!(
+                (parsed.share(), parsed.filter(), parsed.as_str()),
+                (Some(share), filter, text)
+            );
+        }
+        for text in [
+            "$share/",
+            "$share/g",
+            "$share//t",
+            "$share/g/",
+            "$share/a+/t",
+            "$share/#/t",
+            "$share/+/t",
+            "$share//",
+        ] {
+            assert_eq!(check(text).unwrap_err(), FilterError::BadShare, "{text}");
+        }
+        assert_eq!(
+            check("$share/g/a#").unwrap_err(),
+            FilterError::MisplacedMultiLevelWildcard
+        );
+        assert_eq!(
+            check("$share/g/a+").unwrap_err(),
+            FilterError::MisplacedSingleLevelWildcard
+        );
+    }
+
+    #[test]
+    fn what_only_resembles_a_shared_filter_is_an_ordinary_one() {
+        for text in ["$share", "$SHARE/g/t", "$shared/g/t", "/$share/g/t", "share/g/t"] {
+            assert_eq!(check(text).unwrap().share(), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn the_longest_filters_are_checked_like_any_other() {
+        assert!(check(&"/".repeat(65_535)).is_ok());
+        assert!(check(&vec!["+"; 32_768].join("/")).is_ok());
+        let share = "s".repeat(65_535 - "$share//t".len());
+        assert_eq!(
+            check(&format!("$share/{share}/t")).unwrap().share(),
+            Some(share.as_str())
+        );
+    }
+
+    proptest! {
+        /// The rules, stated on levels instead of characters.
+        #[test]
+        fn a_filter_is_valid_exactly_if_its_levels_are(text in "[a+#/]{1,8}") {
+            let levels: Vec<&str> = text.split('/').collect();
+            let last = levels.len() - 1;
+            let valid = levels.iter().enumerate().all(|(at, level)| match *level {
+                "+" => true,
+                "#" => at == last,
+                level => !level.contains(['+', '#']),
+            });
+            prop_assert_eq!(check(&text).is_ok(), valid);
+        }
+    }
+}

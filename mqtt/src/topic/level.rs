@@ -8,37 +8,65 @@ pub fn levels(topic: &str) -> usize {
     topic.bytes().filter(|byte| *byte == b'/').count() + 1
 }
 
-/// What is stored of one level: 16 bytes, and an allocation only for long names.
+/// The levels of a topic name or filter, in order.
+pub(super) fn split(topic: &str) -> impl Iterator<Item = &[u8]> {
+    topic.as_bytes().split(|byte| *byte == b'/')
+}
+
+/// What is stored of one level: 16 bytes, and an allocation only for names that do not fit.
 pub(super) enum Level {
     Short {
         length: u8,
         bytes: [u8; SHORT_BYTES_MAX],
     },
-    // Boxed twice to be as small as the other variant; long names pay for it.
-    Long(Box<Box<str>>),
+    /// Long enough for a UUID, in one allocation.
+    Medium {
+        length: u8,
+        bytes: Box<[u8; MEDIUM_BYTES_MAX]>,
+    },
+    // Boxed twice to be as small as the others; long names pay for it.
+    Long(Box<Box<[u8]>>),
 }
 
 impl Level {
-    pub(super) fn new(text: &str) -> Self {
-        let mut bytes = [0; SHORT_BYTES_MAX];
-        match (bytes.get_mut(..text.len()), u8::try_from(text.len())) {
-            (Some(start), Ok(length)) => {
-                start.copy_from_slice(text.as_bytes());
-                Self::Short { length, bytes }
+    pub(super) fn new(text: &[u8]) -> Self {
+        let Ok(length) = u8::try_from(text.len()) else {
+            return Self::Long(Box::new(text.into()));
+        };
+        if let Some(bytes) = padded(text) {
+            Self::Short { length, bytes }
+        } else if let Some(bytes) = padded(text) {
+            Self::Medium {
+                length,
+                bytes: Box::new(bytes),
             }
-            _ => Self::Long(Box::new(text.into())),
+        } else {
+            Self::Long(Box::new(text.into()))
         }
+    }
+
+    pub(super) fn is(&self, text: &[u8]) -> bool {
+        self.as_bytes() == text
     }
 
     pub(super) fn as_bytes(&self) -> &[u8] {
         match self {
             Self::Short { length, bytes } => bytes.get(..usize::from(*length)).unwrap_or_default(),
-            Self::Long(text) => text.as_bytes(),
+            Self::Medium { length, bytes } => bytes.get(..usize::from(*length)).unwrap_or_default(),
+            Self::Long(text) => text,
         }
     }
 }
 
+/// The text with zeros behind it, if it fits.
+fn padded<const N: usize>(text: &[u8]) -> Option<[u8; N]> {
+    let mut bytes = [0; N];
+    bytes.get_mut(..text.len())?.copy_from_slice(text);
+    Some(bytes)
+}
+
 const SHORT_BYTES_MAX: usize = 14;
+const MEDIUM_BYTES_MAX: usize = 40;
 const _: () = assert!(size_of::<Level>() == 16);
 
 #[cfg(test)]
@@ -55,10 +83,14 @@ mod tests {
 
     #[test]
     fn a_level_keeps_its_text_whatever_its_length() {
-        for length in [0, 1, 13, 14, 15, 16, 255, 256, 65_535] {
+        for length in [0, 1, 13, 14, 15, 16, 39, 40, 41, 255, 256, 65_535] {
             let text = "x".repeat(length);
-            assert_eq!(Level::new(&text).as_bytes(), text.as_bytes(), "{length} bytes");
+            assert_eq!(
+                Level::new(text.as_bytes()).as_bytes(),
+                text.as_bytes(),
+                "{length} bytes"
+            );
         }
-        assert_eq!(Level::new("zürich").as_bytes(), "zürich".as_bytes());
+        assert_eq!(Level::new("zürich".as_bytes()).as_bytes(), "zürich".as_bytes());
     }
 }

@@ -74,3 +74,33 @@ impl fmt::Debug for TopicName {
         fmt::Debug::fmt(&self.0, f)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(text: &str) -> Result<TopicName, NameError> {
+        TopicName::new(Text::try_from(text).unwrap())
+    }
+
+    #[test]
+    fn a_name_is_any_text_without_wildcards() {
+        for text in [
+            "a",
+            "/",
+            "//",
+            " ",
+            "Accounts payable",
+            "$SYS/x",
+            "$share/g/t",
+            "é/\u{1F980}",
+        ] {
+            assert_eq!(&*check(text).unwrap(), text);
+        }
+        assert!(check(&"/".repeat(65_535)).is_ok());
+        assert_eq!(check("").unwrap_err(), NameError::Empty);
+        for text in ["#", "+", "a/#", "a/+/b", "a+", "a#b"] {
+            assert_eq!(check(text).unwrap_err(), NameError::Wildcard, "{text}");
+        }
+    }
+}

@@ -2,7 +2,7 @@
 
 use super::arena::{Arena, NONE};
 use super::edges::{Edges, LevelHash};
-use super::level::Level;
+use super::level::{Level, split};
 use std::ops::ControlFlow;
 
 /// One value for each of many topics, found by topic or by filter.
@@ -32,7 +32,7 @@ impl<M> RetainedTree<M> {
     #[must_use]
     pub fn new() -> Self {
         let mut nodes = Arena::default();
-        nodes.insert(Node::new("", NONE));
+        nodes.insert(Node::new(b"", NONE));
         Self {
             nodes,
             edges: Edges::default(),
@@ -62,8 +62,8 @@ impl<M> RetainedTree<M> {
     /// Sets the value of a topic name; the one it replaces.
     pub fn insert(&mut self, topic: &str, value: M) -> Option<M> {
         let mut at = ROOT;
-        for level in topic.split('/') {
-            let hash = self.edges.hash(level.as_bytes());
+        for level in split(topic) {
+            let hash = self.edges.hash(level);
             at = match self.child(at, level, hash) {
                 NONE => self.grow(at, level, hash),
                 child => child,
@@ -111,7 +111,7 @@ impl<M> RetainedTree<M> {
                     }
                     child
                 } else {
-                    self.child(at, level, self.edges.hash(level.as_bytes()))
+                    self.child(at, level.as_bytes(), self.edges.hash(level.as_bytes()))
                 };
                 rest = below;
             }
@@ -195,8 +195,8 @@ impl<M> RetainedTree<M> {
 
     fn find(&self, topic: &str) -> Option<u32> {
         let mut at = ROOT;
-        for level in topic.split('/') {
-            at = self.child(at, level, self.edges.hash(level.as_bytes()));
+        for level in split(topic) {
+            at = self.child(at, level, self.edges.hash(level));
             if at == NONE {
                 return None;
             }
@@ -204,16 +204,16 @@ impl<M> RetainedTree<M> {
         Some(at)
     }
 
-    fn child(&self, parent: u32, level: &str, hash: LevelHash) -> u32 {
+    fn child(&self, parent: u32, level: &[u8], hash: LevelHash) -> u32 {
         let is = |id| {
             self.nodes
                 .get(id)
-                .is_some_and(|node| node.parent == parent && node.level.as_bytes() == level.as_bytes())
+                .is_some_and(|node| node.parent == parent && node.level.is(level))
         };
         self.edges.find(parent, hash, is).unwrap_or(NONE)
     }
 
-    fn grow(&mut self, parent: u32, level: &str, hash: LevelHash) -> u32 {
+    fn grow(&mut self, parent: u32, level: &[u8], hash: LevelHash) -> u32 {
         let child = self.nodes.insert(Node::new(level, parent));
         self.edges.insert(parent, hash, child);
         let next = self
@@ -273,7 +273,7 @@ impl<M> Default for RetainedTree<M> {
 }
 
 impl<M> Node<M> {
-    fn new(level: &str, parent: u32) -> Self {
+    fn new(level: &[u8], parent: u32) -> Self {
         Self {
             level: Level::new(level),
             parent,

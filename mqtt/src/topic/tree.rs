@@ -3,7 +3,7 @@
 use super::arena::{Arena, NONE};
 use super::edges::{Edges, LevelHash};
 use super::filter::TopicFilter;
-use super::level::Level;
+use super::level::{Level, split};
 use super::members::{Audience, Subscribers};
 use std::hash::{Hash, RandomState};
 
@@ -38,6 +38,8 @@ struct Node {
     plus: u32,
     /// How many named children the index has.
     named: u32,
+    /// The named child added last, which may be gone: an only child is found without the index.
+    latest: u32,
     /// Who subscribed to the filter that ends here.
     exact: u32,
     /// Who subscribed to the filter that goes on with `/#` and ends.
@@ -56,7 +58,7 @@ impl<K: Copy + Eq + Hash, V> SubscriptionTree<K, V> {
     #[must_use]
     pub fn new() -> Self {
         let mut nodes = Arena::default();
-        nodes.insert(Node::new("", NONE));
+        nodes.insert(Node::new(b"", NONE));
         Self {
             nodes,
             edges: Edges::default(),
@@ -145,18 +147,16 @@ impl<K: Copy + Eq + Hash, V> SubscriptionTree<K, V> {
         here.push(ROOT);
         // [MQTT-4.7.2-1]: holds for the first level only.
         let mut wildcards = !topic.starts_with('$');
-        for level in topic.split('/') {
+        for level in split(topic) {
             let mut hash = None;
-            for node in here.iter().filter_map(|id| Some((id, self.nodes.get(id)?))) {
-                let (id, node) = node;
+            for id in here.iter() {
+                let Some(node) = self.nodes.get(id) else { continue };
                 if wildcards {
                     self.visit(node.multi, visit);
                     next.push(node.plus);
                 }
-                if node.named > 0 {
-                    let hash = *hash.get_or_insert_with(|| self.edges.hash(level.as_bytes()));
-                    next.push(self.named_child(id, level, hash));
-                }
+                let hash = || *hash.get_or_insert_with(|| self.edges.hash(level));
+                next.push(self.named_child(id, node, level, hash));
             }
             std::mem::swap(&mut here, &mut next);
             if here.is_empty() {
@@ -181,13 +181,13 @@ impl<K: Copy + Eq + Hash, V> SubscriptionTree<K, V> {
     /// The node where a filter ends.
     fn find(&self, filter: &str) -> Option<(u32, End)> {
         let mut at = ROOT;
-        for level in filter.split('/') {
+        for level in split(filter) {
+            let node = self.nodes.get(at)?;
             at = match level {
-                "#" => return Some((at, End::Multi)),
-                "+" => self.nodes.get(at)?.plus,
-                _ => self.named_child(at, level, self.edges.hash(level.as_bytes())),
+                b"#" => return Some((at, End::Multi)),
+                b"+" => node.plus,
+                _ => self.named_child(at, node, level, || self.edges.hash(level)),
             };
-            self.nodes.get(at)?;
         }
         Some((at, End::Exact))
     }
@@ -195,10 +195,10 @@ impl<K: Copy + Eq + Hash, V> SubscriptionTree<K, V> {
     /// The node where a filter ends, made if need be.
     fn grow(&mut self, filter: &str) -> (u32, End) {
         let mut at = ROOT;
-        for level in filter.split('/') {
+        for level in split(filter) {
             at = match level {
-                "#" => return (at, End::Multi),
-                "+" => self.grow_plus(at),
+                b"#" => return (at, End::Multi),
+                b"+" => self.grow_plus(at),
                 _ => self.grow_named(at, level),
             };
         }
@@ -208,7 +208,7 @@ impl<K: Copy + Eq + Hash, V> SubscriptionTree<K, V> {
     fn grow_plus(&mut self, parent: u32) -> u32 {
         match self.nodes.get(parent).map_or(NONE, |node| node.plus) {
             NONE => {
-                let child = self.nodes.insert(Node::new("", parent));
+                let child = self.nodes.insert(Node::new(b"", parent));
                 if let Some(node) = self.nodes.get_mut(parent) {
                     node.plus = child;
                 }
@@ -218,14 +218,19 @@ impl<K: Copy + Eq + Hash, V> SubscriptionTree<K, V> {
         }
     }
 
-    fn grow_named(&mut self, parent: u32, level: &str) -> u32 {
-        let hash = self.edges.hash(level.as_bytes());
-        match self.named_child(parent, level, hash) {
+    fn grow_named(&mut self, parent: u32, level: &[u8]) -> u32 {
+        let hash = self.edges.hash(level);
+        match self
+            .nodes
+            .get(parent)
+            .map_or(NONE, |node| self.named_child(parent, node, level, || hash))
+        {
             NONE => {
                 let child = self.nodes.insert(Node::new(level, parent));
                 self.edges.insert(parent, hash, child);
                 if let Some(node) = self.nodes.get_mut(parent) {
                     node.named += 1;
+                    node.latest = child;
                 }
                 child
             }
@@ -233,13 +238,22 @@ impl<K: Copy + Eq + Hash, V> SubscriptionTree<K, V> {
         }
     }
 
-    fn named_child(&self, parent: u32, level: &str, hash: LevelHash) -> u32 {
-        let is = |id| {
+    fn named_child(&self, id: u32, node: &Node, level: &[u8], hash: impl FnOnce() -> LevelHash) -> u32 {
+        match node.named {
+            0 => return NONE,
+            1 if node.latest != node.plus => {
+                if let Some(only) = self.nodes.get(node.latest).filter(|only| only.parent == id) {
+                    return if only.level.is(level) { node.latest } else { NONE };
+                }
+            }
+            _ => {}
+        }
+        let is = |child| {
             self.nodes
-                .get(id)
-                .is_some_and(|node| node.parent == parent && node.level.as_bytes() == level.as_bytes())
+                .get(child)
+                .is_some_and(|child| child.parent == id && child.level.is(level))
         };
-        self.edges.find(parent, hash, is).unwrap_or(NONE)
+        self.edges.find(id, hash(), is).unwrap_or(NONE)
     }
 
     /// Removes a node that nothing needs any more, then its parent, and so on.
@@ -277,12 +291,13 @@ impl<K: Copy + Eq + Hash, V> Default for SubscriptionTree<K, V> {
 }
 
 impl Node {
-    fn new(level: &str, parent: u32) -> Self {
+    fn new(level: &[u8], parent: u32) -> Self {
         Self {
             level: Level::new(level),
             parent,
             plus: NONE,
             named: 0,
+            latest: NONE,
             exact: NONE,
             multi: NONE,
         }
