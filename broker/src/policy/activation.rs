@@ -21,6 +21,8 @@ mod trial;
 
 /// Modules kept per policy to go back to.
 const PREVIOUS_MAX: usize = 3;
+/// The built-in policy, made by `build.rs`.
+const STATIC_USERS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/static_users.wasm"));
 /// Most policies.
 const POLICIES_MAX: usize = 256;
 
@@ -538,6 +540,7 @@ fn remember(previous: &mut VecDeque<Arc<Policy>>, policy: Arc<Policy>) {
 
 fn read(source: &PolicySource, bytes_max: usize) -> Result<Arc<[u8]>, PolicyErrorKind> {
     match source {
+        PolicySource::Embedded => Ok(STATIC_USERS.into()),
         PolicySource::Bytes(bytes) => Ok(Arc::clone(bytes)),
         PolicySource::File(path) => {
             let unreadable =

@@ -112,7 +112,11 @@ impl Policy {
             PolicyErrorKind::Fault(hook, fault) => (hook, fault),
             other => (Hook::Instantiate, Fault::new(FaultKind::Host, other.to_string())),
         })?;
-        match instance.configure(&self.settings) {
+        // What `configure` has to say was logged when the module was tried; each further instance would say it again.
+        instance.mute(true);
+        let configured = instance.configure(&self.settings);
+        instance.mute(false);
+        match configured {
             Err(fault) => return Err((Hook::Configure, fault)),
             Ok(Err(text)) => {
                 let detail = format!("refused the settings it took before: {text}");

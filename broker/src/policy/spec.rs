@@ -69,6 +69,8 @@ impl PolicySpec {
 /// Where a module comes from.
 #[derive(Clone)]
 pub enum PolicySource {
+    /// `static-users`, which is part of the broker: users and topic rules in its settings.
+    Embedded,
     /// A `.wasm` file, read at the start and at each reload.
     File(PathBuf),
     /// The module itself.
@@ -78,6 +80,7 @@ pub enum PolicySource {
 impl fmt::Debug for PolicySource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Embedded => f.write_str("Embedded"),
             Self::File(path) => write!(f, "File({})", path.display()),
             Self::Bytes(bytes) => write!(f, "Bytes({} bytes)", bytes.len()),
         }

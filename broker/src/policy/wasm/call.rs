@@ -133,6 +133,11 @@ impl Instance {
         })
     }
 
+    /// Whether its log lines are swallowed.
+    pub(in crate::policy) fn mute(&mut self, is_muted: bool) {
+        self.store.data_mut().is_muted = is_muted;
+    }
+
     pub(in crate::policy) fn configure(&mut self, settings: &str) -> CallResult<Result<(), String>> {
         let setup = &self.setup;
         run(&mut self.store, self.allowances.configure, |store| {

@@ -27,6 +27,7 @@ pub(super) struct HostState {
     actions: Arc<Actions>,
     pub(super) limiter: Limiter,
     pub(super) deadline: Deadline,
+    pub(super) is_muted: bool,
     /// What the guest said just before it trapped.
     pub(super) panic_text: Option<String>,
 }
@@ -50,6 +51,7 @@ impl HostState {
                 refused: None,
             },
             deadline: Deadline::default(),
+            is_muted: false,
             panic_text: None,
         }
     }
@@ -166,6 +168,9 @@ impl types::Host for HostState {}
 
 impl log::Host for HostState {
     fn write(&mut self, level: log::Level, message: String) {
+        if self.is_muted {
+            return;
+        }
         let level = match level {
             log::Level::Error => LogLevel::Error,
             log::Level::Warn => LogLevel::Warn,
