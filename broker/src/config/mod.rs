@@ -3,10 +3,24 @@
 //! [`Config::default`] is what `sluice run` without a file uses. [`Config::load`] reports every problem of a file
 //! at once, each with its line, its key and what to do about it. An unknown key is a problem: nothing is ignored.
 
+mod diff;
+mod problem;
+pub mod quantity;
+mod read;
+mod table;
+#[cfg(test)]
+mod tests;
+mod value;
+
+pub use diff::Changes;
+pub use problem::Problem;
+
+use crate::policy::{CapabilitySet, PolicyLimits};
 use serde_json::{Map, Value};
 use sluice_mqtt::packet::{QoS, Version};
+use std::io::Read;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// Everything an operator decides.
@@ -34,6 +48,8 @@ pub struct Config {
     pub log: Log,
     /// How often `$SYS` topics are published. `None`: never.
     pub sys_interval: Option<Duration>,
+    /// What deserves attention without being wrong.
+    pub warnings: Vec<Problem>,
 }
 
 /// A socket that accepts clients.
@@ -107,6 +123,8 @@ pub struct Limits {
     pub qos_max: QoS,
     /// Whether messages may be retained; announced as Retain Available.
     pub retain_available: bool,
+    /// Bytes that one policy's key-value store holds.
+    pub policy_kv_bytes_max: usize,
 }
 
 /// One policy, as configured.
@@ -119,8 +137,8 @@ pub struct PolicyConfig {
     /// Handed to the policy, as JSON; always an object.
     pub settings: Value,
     /// What it may import.
-    pub capabilities: Vec<String>,
-    /// What one call may use. `None`: the host's default.
+    pub capabilities: CapabilitySet,
+    /// What one call may use.
     pub limits: PolicyLimits,
 }
 
@@ -131,27 +149,6 @@ pub enum PolicySource {
     Builtin(String),
     /// A file.
     File(PathBuf),
-}
-
-/// What the operator says about the limits of one policy; `None` leaves the host's default.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct PolicyLimits {
-    /// Linear memory of one instance.
-    pub memory_bytes_max: Option<u64>,
-    /// Size of the module.
-    pub module_bytes_max: Option<u64>,
-    /// CPU time of `on-publish`.
-    pub publish_deadline: Option<Duration>,
-    /// CPU time of `on-subscribe`.
-    pub subscribe_deadline: Option<Duration>,
-    /// CPU time of `on-message`.
-    pub content_deadline: Option<Duration>,
-    /// CPU time of `on-event`.
-    pub event_deadline: Option<Duration>,
-    /// CPU time of one round of `on-connect`, and of `on-refresh`.
-    pub connect_deadline: Option<Duration>,
-    /// CPU time of instantiation, `configure` and `self-test`, each.
-    pub configure_deadline: Option<Duration>,
 }
 
 /// The admin socket.
@@ -211,11 +208,88 @@ impl Default for Config {
             admin: Admin::default(),
             log: Log::default(),
             sys_interval: Some(Duration::from_secs(10)),
+            warnings: Vec::new(),
         }
     }
 }
 
+impl Config {
+    /// Reads a file.
+    ///
+    /// # Errors
+    /// Every problem, in the order of lines.
+    pub fn load(file: &Path) -> Result<Self, Vec<Problem>> {
+        let unreadable = |error: std::io::Error| {
+            vec![Problem::of_file(
+                file,
+                format!("cannot be read: {error}"),
+                "check the path and its permissions",
+            )]
+        };
+        let mut text = String::new();
+        let opened = std::fs::File::open(file).map_err(unreadable)?;
+        opened
+            .take(FILE_BYTES_MAX + 1)
+            .read_to_string(&mut text)
+            .map_err(unreadable)?;
+        if text.len() as u64 > FILE_BYTES_MAX {
+            let most = quantity::size_text(FILE_BYTES_MAX);
+            return Err(vec![Problem::of_file(
+                file,
+                format!("is larger than {most}"),
+                "is it the right file?",
+            )]);
+        }
+        Self::parse(file, &text)
+    }
+
+    /// Reads the text of a file; its path is what relative paths in it start from.
+    ///
+    /// # Errors
+    /// Every problem, in the order of lines.
+    pub fn parse(file: &Path, text: &str) -> Result<Self, Vec<Problem>> {
+        read::parse(file, text)
+    }
+
+    /// Listens on these addresses instead, with the default chain.
+    ///
+    /// # Errors
+    /// Every address that is none.
+    pub fn listen_on(&mut self, addresses: &[String]) -> Result<(), Vec<Problem>> {
+        let mut problems = Vec::new();
+        let mut listeners = Vec::new();
+        for (index, text) in addresses.iter().enumerate() {
+            match value::parse_address(text) {
+                Ok(address) => listeners.push(Listener::new(format!("listen-{}", index + 1), address)),
+                Err(wrong) => problems.push(Problem {
+                    file: None,
+                    line: None,
+                    key: "--listen".to_owned(),
+                    what: wrong.what,
+                    remedy: wrong.remedy,
+                }),
+            }
+        }
+        if !problems.is_empty() {
+            return Err(problems);
+        }
+        if !listeners.is_empty() {
+            self.listeners = listeners;
+        }
+        Ok(())
+    }
+
+    /// What changes when `new` takes the place of this one.
+    #[must_use]
+    pub fn changes_to(&self, new: &Self) -> Changes {
+        diff::changes(self, new)
+    }
+}
+
 impl Listener {
+    /// From the accept to a complete CONNECT, unless it is configured.
+    pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
     /// A listener with the default chain, for every version.
     #[must_use]
     pub fn new(name: impl Into<String>, address: SocketAddr) -> Self {
@@ -223,7 +297,7 @@ impl Listener {
             name: name.into(),
             address,
             policies: None,
-            connect_timeout: Duration::from_secs(10),
+            connect_timeout: Self::CONNECT_TIMEOUT,
             versions: vec![Version::V31, Version::V311, Version::V5],
         }
     }
@@ -238,9 +312,21 @@ impl PolicyConfig {
             name: "users".to_owned(),
             source: PolicySource::Builtin("static-users".to_owned()),
             settings: Value::Object(Map::new()),
-            capabilities: Vec::new(),
+            capabilities: CapabilitySet::default(),
             limits: PolicyLimits::default(),
         }
+    }
+}
+
+impl PolicyConfig {
+    /// False for the built-in policy without users: it lets in clients of this machine only.
+    fn admits_others(&self) -> bool {
+        let has = |key| {
+            self.settings
+                .get(key)
+                .is_some_and(|value| *value != Value::Array(Vec::new()))
+        };
+        !matches!(self.source, PolicySource::Builtin(_)) || has("users") || has("anonymous")
     }
 }
 
@@ -267,6 +353,7 @@ impl Default for Limits {
             topic_levels_max: 128,
             qos_max: QoS::ExactlyOnce,
             retain_available: true,
+            policy_kv_bytes_max: 1024 * 1024,
         }
     }
 }
@@ -279,3 +366,6 @@ impl Default for Log {
         }
     }
 }
+
+/// Far more than any real one; keeps a wrong path, such as a device, from filling the memory.
+const FILE_BYTES_MAX: u64 = 64 << 20;

@@ -1,0 +1,158 @@
+//! What of a changed configuration a running broker can take.
+
+use super::{Config, Listener};
+use crate::config::Problem;
+
+/// The difference of two configurations, by key.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Changes {
+    /// Takes effect at once.
+    pub live: Vec<String>,
+    /// Takes effect with the next start.
+    pub restart: Vec<String>,
+}
+
+impl Changes {
+    /// Whether the two are the same.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.live.is_empty() && self.restart.is_empty()
+    }
+
+    /// One warning for each key that waits for the next start.
+    #[must_use]
+    pub fn warnings(&self, new: &Config) -> Vec<Problem> {
+        let warning = |key: &String| Problem {
+            file: new.file.clone(),
+            line: None,
+            key: key.clone(),
+            what: "changed, but needs a restart".to_owned(),
+            remedy: "until then the old value holds".to_owned(),
+        };
+        self.restart.iter().map(warning).collect()
+    }
+}
+
+pub(super) fn changes(old: &Config, new: &Config) -> Changes {
+    let mut changes = Changes::default();
+    // Named field by field: a new one must be sorted into one of the two kinds to compile.
+    let Config {
+        file: _,
+        data_dir,
+        policy_dir,
+        workers,
+        listeners,
+        limits,
+        policies,
+        default_chain,
+        admin,
+        log,
+        sys_interval,
+        warnings: _,
+    } = old;
+    for (key, changed) in [
+        ("limits", *limits != new.limits),
+        ("log.level", log.level != new.log.level),
+        ("policies", *default_chain != new.default_chain),
+        ("policy", *policies != new.policies),
+    ] {
+        if changed {
+            changes.live.push(key.to_owned());
+        }
+    }
+    for (key, changed) in [
+        ("admin", *admin != new.admin),
+        ("data_dir", *data_dir != new.data_dir),
+        ("log.format", log.format != new.log.format),
+        ("policy_dir", *policy_dir != new.policy_dir),
+        ("sys_interval", *sys_interval != new.sys_interval),
+        ("workers", *workers != new.workers),
+    ] {
+        if changed {
+            changes.restart.push(key.to_owned());
+        }
+    }
+    listener_changes(listeners, &new.listeners, &mut changes);
+    changes
+}
+
+/// A listener's chain belongs to the policies; its socket stays as it is.
+fn listener_changes(old: &[Listener], new: &[Listener], changes: &mut Changes) {
+    for listener in old {
+        let Some(other) = new.iter().find(|other| other.name == listener.name) else {
+            changes
+                .restart
+                .push(format!("listener \"{}\" (removed)", listener.name));
+            continue;
+        };
+        if listener.policies != other.policies {
+            changes
+                .live
+                .push(format!("listener \"{}\" policies", listener.name));
+        }
+        let with_other_chain = Listener {
+            policies: other.policies.clone(),
+            ..listener.clone()
+        };
+        if with_other_chain != *other {
+            changes.restart.push(format!("listener \"{}\"", listener.name));
+        }
+    }
+    for listener in new {
+        if !old.iter().any(|other| other.name == listener.name) {
+            changes
+                .restart
+                .push(format!("listener \"{}\" (added)", listener.name));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn limits_policies_and_the_log_level_change_live() {
+        let old = Config::default();
+        let mut new = old.clone();
+        assert!(old.changes_to(&new).is_empty());
+        new.limits.receive_max = 7;
+        new.log.level = tracing::Level::DEBUG;
+        new.default_chain.push("other".to_owned());
+        let changes = old.changes_to(&new);
+        assert_eq!(changes.live, ["limits", "log.level", "policies"]);
+        assert!(changes.restart.is_empty());
+    }
+
+    #[test]
+    fn sockets_wait_for_a_restart_and_say_so() {
+        let old = Config::default();
+        let mut new = old.clone();
+        new.workers = Some(3);
+        new.listeners = vec![Listener::new("tls", old.listeners[0].address)];
+        let changes = old.changes_to(&new);
+        assert_eq!(
+            changes.restart,
+            [
+                "workers",
+                "listener \"default\" (removed)",
+                "listener \"tls\" (added)"
+            ]
+        );
+        assert_eq!(
+            changes.warnings(&new)[0].to_string(),
+            "workers: changed, but needs a restart: until then the old value holds"
+        );
+    }
+
+    #[test]
+    fn the_chain_of_a_listener_changes_live_its_address_does_not() {
+        let old = Config::default();
+        let mut new = old.clone();
+        new.listeners[0].policies = Some(vec!["users".to_owned()]);
+        assert_eq!(old.changes_to(&new).live, ["listener \"default\" policies"]);
+        assert!(old.changes_to(&new).restart.is_empty());
+        new.listeners[0].address.set_port(1);
+        assert_eq!(old.changes_to(&new).restart, ["listener \"default\""]);
+    }
+}
