@@ -1,3 +1,5 @@
+//! The retained tree against the specification, a map of topics, and bad luck.
+
 use super::*;
 use crate::topic::filter_matches;
 use proptest::prelude::*;

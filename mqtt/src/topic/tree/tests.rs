@@ -1,3 +1,5 @@
+//! The subscription tree against the specification, a list of subscriptions, and bad luck.
+
 use super::*;
 use crate::text::Text;
 use crate::topic::{SharedGroup, filter_matches};
