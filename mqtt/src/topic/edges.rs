@@ -44,6 +44,13 @@ impl Edges {
     }
 }
 
+#[cfg(test)]
+impl Edges {
+    pub(super) fn len(&self) -> usize {
+        self.shards.iter().map(Table::len).sum()
+    }
+}
+
 impl Default for Edges {
     fn default() -> Self {
         Self {

@@ -132,6 +132,13 @@ impl Table {
     }
 }
 
+#[cfg(test)]
+impl Table {
+    pub(super) fn len(&self) -> usize {
+        self.len
+    }
+}
+
 const EMPTY: Entry = Entry { hash: 0, id: NONE };
 const SLOTS_MIN: usize = 8;
 

@@ -199,43 +199,64 @@ fn any_filter() -> impl Strategy<Value = String> {
 }
 
 proptest! {
-    /// The tree against a map of topics and the reference matcher, over any history.
+    /// The tree against a map of topics and the reference matcher, at every point of any history.
     #[test]
     fn it_holds_and_finds_what_a_map_would(
-        history in prop::collection::vec((any_topic(), prop::bool::weighted(0.7)), 1..120),
-        filters in prop::collection::vec(any_filter(), 1..10),
+        history in prop::collection::vec(
+            (any_topic(), prop::option::weighted(0.45, any::<prop::sample::Index>())),
+            1..60,
+        ),
+        filters in prop::collection::vec(any_filter(), 1..6),
         refused in 0_u32..4,
     ) {
         let mut tree = RetainedTree::new();
-        let mut model = BTreeMap::new();
-        for (value, (topic, put)) in (0_u32..).zip(history) {
-            if put {
-                prop_assert_eq!(tree.insert(&topic, value), model.insert(topic, value));
-            } else {
+        let mut model: BTreeMap<String, u32> = BTreeMap::new();
+        for (value, (topic, removed)) in (0_u32..).zip(history) {
+            let removed = removed.filter(|_| !model.is_empty()).map(|at| at.index(model.len()));
+            if let Some(topic) = removed.and_then(|at| model.keys().nth(at).cloned()) {
                 prop_assert_eq!(tree.remove(&topic), model.remove(&topic));
+                prop_assert_eq!(tree.remove(&topic), None);
+            } else {
+                prop_assert_eq!(tree.insert(&topic, value), model.insert(topic, value));
             }
+            holds(&tree, &model, &filters)?;
         }
-        for _ in 0..2 {
-            prop_assert_eq!(tree.len(), model.len());
-            let beginnings: HashSet<&str> = model.keys().flat_map(|topic| {
-                topic.match_indices('/').map(|(at, _)| at).chain([topic.len()]).map(|end| &topic[..end])
-            }).collect();
-            prop_assert_eq!(tree.node_count(), beginnings.len());
-            for filter in &filters {
-                let mut expected: Vec<u32> =
-                    model.iter().filter(|(topic, _)| filter_matches(filter, topic)).map(|(_, value)| *value).collect();
-                expected.sort_unstable();
-                prop_assert_eq!(matching(&tree, filter), expected, "filter {:?}", filter);
-            }
-            for (topic, value) in &model {
-                prop_assert_eq!(tree.get(topic), Some(value));
-            }
-            while !tree.sweep(7, &mut |value| value % 4 != refused) {}
-            model.retain(|_, value| *value % 4 != refused);
-        }
+        while !tree.sweep(7, &mut |value| value % 4 != refused) {}
+        model.retain(|_, value| *value % 4 != refused);
+        holds(&tree, &model, &filters)?;
         for (topic, value) in model {
             prop_assert_eq!(tree.remove(&topic), Some(value));
         }
-        prop_assert_eq!((tree.len(), tree.node_count()), (0, 0));
+        holds(&tree, &BTreeMap::new(), &filters)?;
     }
+}
+
+fn holds(
+    tree: &RetainedTree<u32>,
+    model: &BTreeMap<String, u32>,
+    filters: &[String],
+) -> Result<(), TestCaseError> {
+    for (topic, value) in model {
+        prop_assert_eq!(tree.get(topic), Some(value));
+    }
+    prop_assert_eq!(tree.len(), model.len());
+    let ends = |topic: &str| {
+        topic
+            .match_indices('/')
+            .map(|(at, _)| at)
+            .chain([topic.len()])
+            .collect::<Vec<_>>()
+    };
+    let nodes: HashSet<&str> = model
+        .keys()
+        .flat_map(|topic| ends(topic).into_iter().map(|end| &topic[..end]))
+        .collect();
+    prop_assert_eq!((tree.node_count(), tree.edges.len()), (nodes.len(), nodes.len()));
+    for filter in filters {
+        let wanted = model.iter().filter(|(topic, _)| filter_matches(filter, topic));
+        let mut wanted: Vec<u32> = wanted.map(|(_, value)| *value).collect();
+        wanted.sort_unstable();
+        prop_assert_eq!(matching(tree, filter), wanted, "filter {:?}", filter);
+    }
+    Ok(())
 }

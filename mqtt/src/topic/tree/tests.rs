@@ -4,7 +4,7 @@ use super::*;
 use crate::text::Text;
 use crate::topic::{SharedGroup, filter_matches};
 use proptest::prelude::*;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 
 type Tree = SubscriptionTree<u32, u32>;
 
@@ -226,10 +226,35 @@ fn churn_leaves_nothing_behind() {
             let filter = filter(&format!("{round}/{client}/a-rather-long-level-name/+/#"));
             assert_eq!(tree.remove(&filter, client), Some(0));
         }
-        assert_eq!((tree.len(), tree.node_count(), tree.audiences.len()), (1, 3, 1));
+        assert_eq!(
+            (
+                tree.len(),
+                tree.node_count(),
+                tree.audiences.len(),
+                tree.edges.len()
+            ),
+            (1, 3, 1, 2)
+        );
         assert_eq!(tree.nodes.end(), 8_192, "round {round}");
     }
     assert_eq!(audience(&tree, "keep/x/this"), (1, 0));
+}
+
+#[test]
+fn every_path_through_the_wildcards_is_followed() {
+    let mut tree = Tree::new();
+    for bits in 0..32_u32 {
+        let levels: Vec<&str> = (0..5)
+            .map(|at| if bits >> at & 1 == 0 { "a" } else { "+" })
+            .collect();
+        tree.insert(&filter(&levels.join("/")), 0, bits);
+        tree.insert(&filter(&format!("{}/#", levels.join("/"))), 0, bits);
+    }
+    assert_eq!(audience(&tree, "a/a/a/a/a"), (64, 0));
+    assert_eq!(audience(&tree, "a/a/a/a/a/a"), (32, 0));
+    assert_eq!(audience(&tree, "a/b/a/b/a"), (16, 0));
+    assert_eq!(audience(&tree, "b/b/b/b/b"), (2, 0));
+    assert_eq!(audience(&tree, "a/a/a/a"), (0, 0));
 }
 
 #[test]
@@ -268,49 +293,83 @@ fn any_filter() -> impl Strategy<Value = String> {
     prop_oneof![9 => whole, 1 => share.prop_map(|share| format!("{share}#"))]
 }
 
+/// What is to be in a tree: (filter, key) and value.
+type Model = BTreeMap<(String, u32), u32>;
+
 proptest! {
-    /// The tree against a list of subscriptions and the reference matcher, over any history.
+    /// The tree against a list of subscriptions and the reference matcher, at every point of any history.
     #[test]
     fn it_holds_and_matches_what_a_list_would(
-        history in prop::collection::vec((any_filter(), 0_u32..40, prop::bool::weighted(0.7)), 1..120),
-        topics in prop::collection::vec(any_topic(), 1..10),
+        history in prop::collection::vec(
+            (any_filter(), 0_u32..4, prop::option::weighted(0.45, any::<prop::sample::Index>())),
+            1..60,
+        ),
+        topics in prop::collection::vec(any_topic(), 1..6),
     ) {
         let mut tree = Tree::new();
-        let mut model = HashMap::new();
-        for (value, (text, key, put)) in (0..).zip(history) {
-            let subscription = filter(&text);
-            if put {
-                prop_assert_eq!(tree.insert(&subscription, key, value), model.insert((text, key), value));
+        let mut model = Model::new();
+        for (value, (text, key, removed)) in (0..).zip(history) {
+            let removed = removed.filter(|_| !model.is_empty()).map(|at| at.index(model.len()));
+            if let Some((text, key)) = removed.and_then(|at| model.keys().nth(at).cloned()) {
+                prop_assert_eq!(tree.remove(&filter(&text), key), model.remove(&(text.clone(), key)));
+                prop_assert_eq!(tree.remove(&filter(&text), key), None);
             } else {
-                prop_assert_eq!(tree.remove(&subscription, key), model.remove(&(text, key)));
+                prop_assert_eq!(tree.insert(&filter(&text), key, value), model.insert((text, key), value));
+            }
+            holds(&tree, &model)?;
+            for topic in &topics {
+                matches(&tree, &model, topic)?;
             }
         }
-        prop_assert_eq!(tree.len(), model.len());
-        let filters: Vec<TopicFilter> = model.keys().map(|(text, _)| filter(text)).collect();
-        prop_assert_eq!(tree.group_count(), different(filters.iter().filter(|filter| filter.share().is_some()).map(TopicFilter::as_str)));
-        prop_assert_eq!(tree.node_count(), different(filters.iter().flat_map(|filter| beginnings(filter.filter()))));
-        for topic in topics {
-            let mut found: Vec<u32> = Vec::new();
-            tree.matches(&topic, &mut |subscribers| {
-                found.extend(subscribers.plain.iter().map(|(_, value)| value));
-                found.extend(subscribers.shared.iter().flat_map(SharedGroup::members).map(|(_, value)| value));
-            });
-            let matches = |text: &str| filter_matches(filter(text).filter(), &topic);
-            let mut expected: Vec<u32> = model.iter().filter(|((text, _), _)| matches(text)).map(|(_, value)| *value).collect();
-            found.sort_unstable();
-            expected.sort_unstable();
-            prop_assert_eq!(found, expected, "topic {:?}", topic);
+        for (text, key) in model.into_keys() {
+            prop_assert!(tree.remove(&filter(&text), key).is_some());
         }
-        for ((text, key), value) in model {
-            prop_assert_eq!(tree.get(&filter(&text), key), Some(&value));
-            prop_assert_eq!(tree.remove(&filter(&text), key), Some(value));
-        }
-        prop_assert_eq!((tree.len(), tree.group_count(), tree.node_count(), tree.audiences.len()), (0, 0, 0, 0));
+        holds(&tree, &Model::new())?;
     }
 }
 
-fn different<'a>(texts: impl Iterator<Item = &'a str>) -> usize {
-    texts.collect::<HashSet<_>>().len()
+fn holds(tree: &Tree, model: &Model) -> Result<(), TestCaseError> {
+    for ((text, key), value) in model {
+        prop_assert_eq!(tree.get(&filter(text), *key), Some(value));
+    }
+    prop_assert_eq!(tree.len(), model.len());
+    let filters: HashSet<TopicFilter> = model.keys().map(|(text, _)| filter(text)).collect();
+    prop_assert_eq!(
+        tree.group_count(),
+        filters.iter().filter(|filter| filter.share().is_some()).count()
+    );
+    let unshared: HashSet<&str> = filters.iter().map(TopicFilter::filter).collect();
+    prop_assert_eq!(tree.audiences.len(), unshared.len());
+    let nodes: HashSet<&str> = unshared.into_iter().flat_map(beginnings).collect();
+    prop_assert_eq!(tree.node_count(), nodes.len());
+    let named = nodes
+        .into_iter()
+        .filter(|node| *node != "+" && !node.ends_with("/+"))
+        .count();
+    prop_assert_eq!(tree.edges.len(), named);
+    Ok(())
+}
+
+fn matches(tree: &Tree, model: &Model, topic: &str) -> Result<(), TestCaseError> {
+    let mut found: Vec<u32> = Vec::new();
+    tree.matches(topic, &mut |subscribers| {
+        found.extend(subscribers.plain.iter().map(|(_, value)| value));
+        found.extend(
+            subscribers
+                .shared
+                .iter()
+                .flat_map(SharedGroup::members)
+                .map(|(_, value)| value),
+        );
+    });
+    found.sort_unstable();
+    let wanted = model
+        .iter()
+        .filter(|((text, _), _)| filter_matches(filter(text).filter(), topic));
+    let mut wanted: Vec<u32> = wanted.map(|(_, value)| *value).collect();
+    wanted.sort_unstable();
+    prop_assert_eq!(found, wanted, "topic {:?}", topic);
+    Ok(())
 }
 
 /// The nodes a filter needs: itself up to each of its slashes and to its end, without `#`.
