@@ -2,5 +2,6 @@
 
 pub mod config;
 pub mod event;
+pub mod log;
 pub mod metrics;
 pub mod policy;

@@ -4,6 +4,7 @@
 //! at once, each with its line, its key and what to do about it. An unknown key is a problem: nothing is ignored.
 
 mod diff;
+mod policies;
 mod problem;
 pub mod quantity;
 mod read;
@@ -145,8 +146,8 @@ pub struct PolicyConfig {
 /// Where a module comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PolicySource {
-    /// Built into the binary, by this name.
-    Builtin(String),
+    /// Built into the binary: `static-users`.
+    StaticUsers,
     /// A file.
     File(PathBuf),
 }
@@ -310,7 +311,7 @@ impl PolicyConfig {
     pub fn builtin() -> Self {
         Self {
             name: "users".to_owned(),
-            source: PolicySource::Builtin("static-users".to_owned()),
+            source: PolicySource::StaticUsers,
             settings: Value::Object(Map::new()),
             capabilities: CapabilitySet::default(),
             limits: PolicyLimits::default(),
@@ -326,7 +327,7 @@ impl PolicyConfig {
                 .get(key)
                 .is_some_and(|value| *value != Value::Array(Vec::new()))
         };
-        !matches!(self.source, PolicySource::Builtin(_)) || has("users") || has("anonymous")
+        self.source != PolicySource::StaticUsers || has("users") || has("anonymous")
     }
 }
 

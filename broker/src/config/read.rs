@@ -214,11 +214,7 @@ fn policy(name: String, mut table: Table<'_, '_>, base: &Path) -> PolicyConfig {
     if let Err(wrong) = value::check_name(&name) {
         table.problem("", wrong);
     }
-    let builtins: Vec<_> = BUILTINS
-        .iter()
-        .map(|name| (*name, PolicySource::Builtin((*name).to_owned())))
-        .collect();
-    let builtin = table.value("builtin", value::choice(&builtins));
+    let builtin = table.value("builtin", value::choice(&BUILTINS));
     let file = table.value("file", value::path(base)).map(PolicySource::File);
     let both = builtin.is_some() && file.is_some();
     let source = builtin.or(file);
@@ -382,7 +378,7 @@ const SECOND: Duration = Duration::from_secs(1);
 const HOUR: Duration = Duration::from_secs(3_600);
 /// MQTT's own limit: four bytes of remaining length and five of fixed header.
 const PACKET_BYTES_MAX: u64 = 268_435_455 + 5;
-const BUILTINS: [&str; 1] = ["static-users"];
+const BUILTINS: [(&str, PolicySource); 1] = [("static-users", PolicySource::StaticUsers)];
 const LEVELS: [(&str, Level); 5] = [
     ("error", Level::ERROR),
     ("warn", Level::WARN),
