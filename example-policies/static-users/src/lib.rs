@@ -93,6 +93,9 @@ impl Policy for StaticUsers {
     }
 
     async fn on_connect(&self, request: &ConnectRequest, ask: &Ask) -> Connect {
+        if request.auth_method.is_some() {
+            return Connect::deny(Reason::BadAuthenticationMethod);
+        }
         let name = match &request.username {
             Some(name) if !self.users.is_empty() => name,
             _ if self.admits_anonymous(&request.peer) => return Connect::admit(everything()),

@@ -79,6 +79,22 @@ fn an_unknown_user_costs_a_password_check_and_no_password_opens_it() {
 }
 
 #[test]
+fn a_method_of_authentication_it_does_not_know_is_refused() {
+    let near = testing::client("dev-1")
+        .address("127.0.0.1")
+        .auth("SCRAM-SHA-256", "n,,n=ada");
+    for (gate, client) in [
+        (gate(json!({})), near),
+        (gate(settings()), ada().auth("x", "").reauthenticating()),
+    ] {
+        assert_eq!(
+            gate.connect(&client),
+            Connect::deny(Reason::BadAuthenticationMethod)
+        );
+    }
+}
+
+#[test]
 fn a_password_that_cannot_be_checked_lets_nobody_in() {
     let gate = gate(settings()).failing("the queue is full");
     assert_eq!(
