@@ -10,6 +10,25 @@ const TARGET: &str = "wasm32-unknown-unknown";
 const GUEST_DIRS: &[&str] = &["example-policies", "tests/guests"];
 /// What else the modules are made of.
 const SOURCES: &[&str] = &["policy-sdk", "wit", "Cargo.toml", "Cargo.lock"];
+/// Of cargo's variables, those that say where packages are and how many jobs may run.
+const KEPT: &[&str] = &[
+    "CARGO_HOME",
+    "CARGO_HTTP",
+    "CARGO_MAKEFLAGS",
+    "CARGO_NET",
+    "CARGO_REGISTR",
+    "CARGO_SOURCE",
+];
+/// What else would change the policies.
+const REMOVED: &[&str] = &[
+    "RUSTC_WORKSPACE_WRAPPER",
+    "RUSTFLAGS",
+    "RUSTC",
+    "RUSTDOC",
+    "TARGET",
+    "HOST",
+    "OUT_DIR",
+];
 
 fn main() -> ExitCode {
     match build() {
@@ -31,15 +50,11 @@ fn build() -> Result<PathBuf, String> {
     }
     require_target()?;
 
-    // A directory of its own: the outer cargo holds the lock of its directory until this script has ended.
+    // A directory of its own: the outer cargo holds the lock of its directory until this script has ended. The broker
+    // builds its built-in policy there, too.
     let out = PathBuf::from(variable("OUT_DIR")?);
-    let outer = out
-        .ancestors()
-        .find(|dir| dir.ends_with("build"))
-        .and_then(|dir| dir.parent()?.parent());
-    let target_dir = outer
-        .ok_or("OUT_DIR is not below a target directory")?
-        .join("policies");
+    let outer = out.ancestors().find(|dir| dir.join("CACHEDIR.TAG").is_file());
+    let target_dir = outer.unwrap_or(&out).join("policies");
 
     let mut cargo = Command::new(variable("CARGO")?);
     cargo
@@ -50,13 +65,12 @@ fn build() -> Result<PathBuf, String> {
         cargo.args(["--package", &package]);
     }
     // What is meant for the outer build only: lints, flags for the host, another target.
-    for name in [
-        "RUSTC_WORKSPACE_WRAPPER",
-        "CARGO_ENCODED_RUSTFLAGS",
-        "RUSTFLAGS",
-        "CARGO_BUILD_TARGET",
-    ] {
-        cargo.env_remove(name);
+    for (name, _) in std::env::vars_os() {
+        let name = name.to_string_lossy();
+        let of_cargo = name.starts_with("CARGO") && !KEPT.iter().any(|kept| name.starts_with(kept));
+        if of_cargo || REMOVED.contains(&&*name) {
+            cargo.env_remove(&*name);
+        }
     }
     let built = cargo
         .output()

@@ -59,7 +59,7 @@ fn every_example_policy_is_explained_and_tested() {
         if !documented && !package.join("README.md").is_file() {
             found.push(format!("{}: no documentation", package.display()));
         }
-        let in_source = source::rust().iter().any(|source| {
+        let in_source = source::rust().any(|source| {
             source::root().join(&source.path).starts_with(&package) && source.code().contains("#[test]")
         });
         if !in_source {

@@ -1,12 +1,14 @@
 //! The repository's files, and Rust text taken apart far enough to judge it: code, comments, functions.
 
 use std::path::{Path, PathBuf};
+use std::sync::{LazyLock, OnceLock};
 
 /// A text file of the repository.
 pub struct Source {
     /// Relative to the repository, with `/`.
     pub path: String,
     pub text: String,
+    code: OnceLock<String>,
 }
 
 /// What is not ours or not written by hand.
@@ -32,7 +34,17 @@ pub fn root() -> PathBuf {
 }
 
 /// Every text file of the repository.
-pub fn all() -> Vec<Source> {
+pub fn all() -> &'static [Source] {
+    static SOURCES: LazyLock<Vec<Source>> = LazyLock::new(read_all);
+    &SOURCES
+}
+
+/// Every Rust file.
+pub fn rust() -> impl Iterator<Item = &'static Source> {
+    all().iter().filter(|source| source.path.ends_with(".rs"))
+}
+
+fn read_all() -> Vec<Source> {
     let root = root();
     let mut dirs = vec![root.clone()];
     let mut sources = Vec::new();
@@ -54,18 +66,12 @@ pub fn all() -> Vec<Source> {
                     path: relative.to_str().expect("paths are UTF-8").replace('\\', "/"),
                     text: std::fs::read_to_string(&path)
                         .unwrap_or_else(|error| panic!("{}: {error}", path.display())),
+                    code: OnceLock::new(),
                 });
             }
         }
     }
     sources.sort_by(|a, b| a.path.cmp(&b.path));
-    sources
-}
-
-/// Every Rust file.
-pub fn rust() -> Vec<Source> {
-    let mut sources = all();
-    sources.retain(|source| source.path.ends_with(".rs"));
     sources
 }
 
@@ -78,8 +84,8 @@ fn is_text(path: &Path) -> bool {
 
 impl Source {
     /// The text with comments and the contents of strings blanked; lines and columns stay.
-    pub fn code(&self) -> String {
-        blank(&self.text, Keep::Code)
+    pub fn code(&self) -> &str {
+        self.code.get_or_init(|| blank(&self.text, Keep::Code))
     }
 
     /// The text with all but comments blanked.
