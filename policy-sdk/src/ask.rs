@@ -13,7 +13,8 @@ use crate::bindings::host::sluice::policy::types::{Answer, ConnectOutcome, Effec
 use crate::connect::{Connect, Password};
 use crate::reason::Reason;
 
-/// What `on_connect` may ask of the broker. Asking for several things at once (joined futures) is one round trip.
+/// What `on_connect` may ask of the broker, in at most 8 rounds. Asking for several things at once (joined futures)
+/// is one.
 ///
 /// When the broker cannot do what was asked, the client is refused with 0x88 Server unavailable and the cause is
 /// logged; `on_connect` does not continue.

@@ -1,3 +1,5 @@
+//! The SDK for policies. Its guide is the README, which follows.
+//!
 #![doc = include_str!("../README.md")]
 
 pub use policy::{Error, NoSettings, Policy};
