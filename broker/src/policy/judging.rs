@@ -1,10 +1,11 @@
 //! One CONNECT on its way through a chain of policies.
 
 use super::Host;
-use super::gate::{Gate, Seat, denied, failure, nobody_admits};
+use super::gate::{Gate, Seat};
 use super::local::{settle, take_instance};
 use super::notice::{Fault, FaultKind, Hook};
 use super::reason::connack_reason;
+use super::refusal::{denied, failure, nobody_admits};
 use super::set::{Chain, Policy, PolicySet};
 use super::terms::{Subject, Terms, combine, combine_connack};
 use super::verdict::{

@@ -26,6 +26,7 @@ mod local;
 pub mod notice;
 mod packed;
 mod reason;
+mod refusal;
 mod set;
 pub mod spec;
 mod terms;

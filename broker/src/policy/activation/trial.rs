@@ -7,8 +7,8 @@ use crate::policy::packed::Packed;
 use crate::policy::spec::PolicySpec;
 use crate::policy::terms::{Subject, Terms};
 use crate::policy::verdict::{
-    ConnectOutcome, ConnectPurpose, ConnectRequest, ContentMessage, Peer, ProtocolVersion, RefreshCause,
-    RefreshOutcome, SessionEvent,
+    ConnectOutcome, ConnectPurpose, ConnectRequest, ContentMessage, Peer, ProtocolVersion as Protocol,
+    RefreshCause, RefreshOutcome, SessionEvent,
 };
 use crate::policy::wasm::{Instance, Program, RefreshSubject, Surroundings};
 use bytes::Bytes;
@@ -86,7 +86,7 @@ fn connect(instance: &mut Instance) -> Result<(), Fault> {
         assigned_client_id: None,
         username: Some(CLIENT.into()),
         password: Some(Bytes::from_static(b"no password")),
-        protocol: ProtocolVersion::V5_0,
+        protocol: Protocol::V5_0,
         clean_start: true,
         keep_alive_seconds: 60,
         session_expiry_seconds: 0,

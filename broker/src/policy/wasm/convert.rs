@@ -2,7 +2,9 @@
 //! module like this one; nothing else changes.
 
 use super::bindings::sluice::policy::types as wit;
+use super::bindings::sluice::policy::types::ProtocolVersion as WitProtocol;
 use crate::policy::verdict as host;
+use crate::policy::verdict::ProtocolVersion as Protocol;
 use bytes::Bytes;
 
 pub(super) fn connect_request(request: &host::ConnectRequest) -> wit::ConnectRequest {
@@ -16,9 +18,9 @@ pub(super) fn connect_request(request: &host::ConnectRequest) -> wit::ConnectReq
         username: request.username.clone(),
         password: request.password.as_ref().map(|password| password.to_vec()),
         protocol: match request.protocol {
-            host::ProtocolVersion::V3_1 => wit::ProtocolVersion::V31,
-            host::ProtocolVersion::V3_1_1 => wit::ProtocolVersion::V311,
-            host::ProtocolVersion::V5_0 => wit::ProtocolVersion::V50,
+            Protocol::V3_1 => WitProtocol::V31,
+            Protocol::V3_1_1 => WitProtocol::V311,
+            Protocol::V5_0 => WitProtocol::V50,
         },
         clean_start: request.clean_start,
         keep_alive_seconds: request.keep_alive_seconds,
