@@ -5,13 +5,14 @@ use super::effects::PasswordPool;
 use super::holdings::Holdings;
 use super::notice::{ActivationCause, PolicyError, PolicyErrorKind, PolicyNotice, PolicyObserver};
 use super::set::{Chain, Inheritance, Policy, PolicySet};
-use super::spec::{PoliciesConfig, PolicySource, PolicySpec};
+use super::spec::{PoliciesConfig, PolicyLimits, PolicySource, PolicySpec};
 use super::wasm::{Loader, ModuleCache, digest};
 use super::{Host, housekeeping};
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use std::collections::{HashMap, VecDeque};
 use std::fs;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
@@ -260,6 +261,30 @@ impl Host {
             self.rejected(name, Some(digest), &error);
             error
         })
+    }
+
+    pub(super) fn load_file(&self, name: &str, path: &Path) -> Result<LoadReport, PolicyError> {
+        let limit = |slot: &Slot| slot.policy.spec.limits.module_bytes_max;
+        let bytes_max = {
+            let shelf = self.registry.shelf.lock();
+            shelf
+                .slots
+                .iter()
+                .find(|slot| &*slot.policy.name == name)
+                .map(limit)
+        };
+        let bytes_max = bytes_max.unwrap_or(PolicyLimits::default().module_bytes_max);
+        match read(&PolicySource::File(path.to_owned()), bytes_max) {
+            Ok(wasm) => self.load(name, wasm),
+            Err(kind) => {
+                let error = PolicyError {
+                    policy: name.to_owned(),
+                    kind,
+                };
+                self.rejected(name, None, &error);
+                Err(error)
+            }
+        }
     }
 
     fn try_load(

@@ -32,6 +32,7 @@ pub mod spec;
 mod terms;
 pub mod verdict;
 mod wasm;
+mod watch;
 
 pub use actions::SessionAction;
 pub use activation::{LoadReport, LoadedPolicy, PolicyStatus};
@@ -40,6 +41,7 @@ pub use judging::{Judging, Step};
 pub use notice::{PolicyError, PolicyErrorKind, PolicyNotice, PolicyObserver};
 pub use spec::{Capability, CapabilitySet, PoliciesConfig, PolicyLimits, PolicySource, PolicySpec};
 pub use wasm::Inspection;
+pub use watch::PolicyWatch;
 
 use actions::Actions;
 use activation::Registry;
@@ -49,10 +51,12 @@ use housekeeping::Errand;
 use notice::{ActivationCause, Fault, Hook};
 use set::{Policy, PolicySet};
 use std::fmt;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::SyncSender;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
+use tokio::sync::watch as latest;
 use verdict::ConnectRequest;
 
 /// All policies of a broker. Clones share them.
@@ -68,7 +72,7 @@ struct Host {
     current: ArcSwap<PolicySet>,
     /// That of `current`; written after it.
     generation: AtomicU64,
-    generations: watch::Sender<u64>,
+    generations: latest::Sender<u64>,
     observer: Arc<dyn PolicyObserver>,
     actions: Arc<Actions>,
     passwords: PasswordPool,
@@ -106,6 +110,14 @@ impl Policies {
         self.host.load(name, wasm.into())
     }
 
+    /// [`Policies::load`] of a file.
+    ///
+    /// # Errors
+    /// As there, and when the file cannot be read.
+    pub fn load_file(&self, name: &str, path: &Path) -> Result<LoadReport, PolicyError> {
+        self.host.load_file(name, path)
+    }
+
     /// Goes back to the module before.
     ///
     /// # Errors
@@ -139,7 +151,7 @@ impl Policies {
 
     /// Tells of each swap.
     #[must_use]
-    pub fn changes(&self) -> watch::Receiver<u64> {
+    pub fn changes(&self) -> latest::Receiver<u64> {
         self.host.generations.subscribe()
     }
 

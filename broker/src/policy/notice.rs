@@ -304,8 +304,8 @@ impl fmt::Display for PolicyErrorKind {
             Self::Invalid(error) => write!(f, "not a valid WebAssembly module: {error}"),
             Self::NoInterface(error) => write!(
                 f,
-                "a core module that does not embed the interface sluice:policy (build it with the sluice-policy \
-                 crate or another wit-bindgen): {error}"
+                "cannot be made a component; a core module must embed the interface sluice:policy, as the \
+                 sluice-policy crate and wit-bindgen do, and import nothing else: {error}"
             ),
             Self::UnknownImport(import) => write!(
                 f,

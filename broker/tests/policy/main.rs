@@ -14,3 +14,4 @@ mod hostile;
 mod load;
 mod support;
 mod swap;
+mod watch;

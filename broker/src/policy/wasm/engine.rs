@@ -119,9 +119,12 @@ mod tests {
     }
 
     #[test]
-    fn calls_without_concurrency_support() {
-        // Reading the setting back is not possible; its text form is.
-        let debug = format!("{:?}", config());
-        assert!(!debug.contains("concurrency_support: true"), "{debug}");
+    fn the_settings_are_those_that_were_decided() {
+        let engine = for_inspection().unwrap();
+        assert!(!engine.get_concurrency_support());
+        assert!(engine.get_epoch_interruption());
+        assert_eq!(engine.get_max_wasm_stack(), 256 * 1024);
+        assert!(matches!(engine.get_cranelift_opt_level(), Some(OptLevel::Speed)));
+        assert!(engine.get_pooling_config().is_none());
     }
 }

@@ -258,3 +258,43 @@ impl sessions::Host for HostState {
         });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ALLOWED: Duration = Duration::from_millis(2);
+
+    fn burn(time: Duration) {
+        let until = thread_cpu_time() + time;
+        while thread_cpu_time() < until {
+            std::hint::spin_loop();
+        }
+    }
+
+    #[test]
+    fn a_call_that_was_only_preempted_goes_on() {
+        let mut deadline = Deadline::default();
+        deadline.start(ALLOWED);
+        // The wall says "over" again and again, while the thread has hardly run.
+        for _ in 0..20 {
+            assert!(matches!(deadline.overrun(), Ok(UpdateDeadline::Continue(1..))));
+        }
+    }
+
+    #[test]
+    fn a_call_that_used_its_cpu_time_is_ended() {
+        let mut deadline = Deadline::default();
+        deadline.start(ALLOWED);
+        assert!(deadline.overrun().is_ok());
+        burn(ALLOWED / 2);
+        assert!(deadline.overrun().is_ok());
+        burn(ALLOWED);
+        let error = deadline.overrun().err().unwrap();
+        assert!(error.downcast_ref::<DeadlineExceeded>().is_some());
+        // The next call begins with its whole time.
+        deadline.start(ALLOWED);
+        assert!(deadline.overrun().is_ok());
+        assert!(deadline.overrun().is_ok());
+    }
+}

@@ -1,0 +1,154 @@
+//! What a decision on a publish costs: by rules, from the cache, and by a call of the policy.
+//!
+//! `cargo run --release -p sluice --example policy_call_speed`
+
+use sluice::policy::verdict::{
+    ConnectPurpose, ConnectRequest, Decision, Peer, ProtocolVersion, PublishVerdict,
+};
+use sluice::policy::{
+    Gate, Policies, PoliciesConfig, PolicyNotice, PolicyObserver, PolicySource, PolicySpec, Step,
+};
+use std::error::Error;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// 40 bytes.
+const TOPIC: &str = "factory/line-7/machine-23/sensor/pressure";
+const CALLS: u32 = 1_000_000;
+const BATCHES: usize = 7;
+
+/// A component whose `on-publish` returns these bits at once.
+fn publisher(bits: u64) -> Result<Vec<u8>, Box<dyn Error>> {
+    let text = format!(
+        r#"(component
+          (core module $m
+            (memory (export "memory") 1)
+            (func (export "realloc") (param i32 i32 i32 i32) (result i32) (i32.const 1024))
+            (func (export "ok") (param i32 i32) (result i32) (i32.const 0))
+            (func (export "self-test") (result i32) (i32.const 0))
+            (func (export "on-publish") (param i64 i64 i32 i32 i32 i32 i32) (result i64) (i64.const {bits:#x})))
+          (core instance $i (instantiate $m))
+          (func $configure (param "settings" string) (result (result (error string)))
+            (canon lift (core func $i "ok") (memory (core memory $i "memory")) (realloc (core func $i "realloc"))))
+          (func $self-test (result (result (error string)))
+            (canon lift (core func $i "self-test") (memory (core memory $i "memory"))))
+          (func $on-publish (param "session" u64) (param "tag" u64) (param "topic" string) (param "qos" u8)
+            (param "retain" bool) (param "payload-bytes" u32) (result u64)
+            (canon lift (core func $i "on-publish") (memory (core memory $i "memory"))
+              (realloc (core func $i "realloc"))))
+          (instance $setup (export "configure" (func $configure)) (export "self-test" (func $self-test)))
+          (instance $publish (export "on-publish" (func $on-publish)))
+          (export "sluice:policy/setup@0.1.0" (instance $setup))
+          (export "sluice:policy/publish@0.1.0" (instance $publish)))"#
+    );
+    Ok(wat::parse_str(text)?)
+}
+
+struct Silent;
+
+impl PolicyObserver for Silent {
+    fn observe(&self, _: &PolicyNotice) {}
+}
+
+fn request() -> ConnectRequest {
+    ConnectRequest {
+        purpose: ConnectPurpose::Connect,
+        session: 1,
+        client_id: "machine-23".into(),
+        assigned_client_id: None,
+        username: None,
+        password: None,
+        protocol: ProtocolVersion::V5_0,
+        clean_start: true,
+        keep_alive_seconds: 60,
+        session_expiry_seconds: 0,
+        will: None,
+        user_properties: Vec::new(),
+        auth_method: None,
+        auth_data: None,
+        peer: Peer {
+            address: "127.0.0.1".into(),
+            port: 4711,
+            ..Peer::default()
+        },
+        nonce: [0; 32],
+    }
+}
+
+/// The built-in policy admits and has rules; `more` comes after it in the chain.
+async fn gate(more: Option<Vec<u8>>) -> Result<(Policies, Gate), Box<dyn Error>> {
+    let mut policies = vec![PolicySpec::new("users", PolicySource::Embedded)];
+    policies.extend(more.map(|wasm| PolicySpec::new("publisher", PolicySource::Bytes(wasm.into()))));
+    let default_chain = policies.iter().map(|spec| spec.name.clone()).collect();
+    let config = PoliciesConfig {
+        policies,
+        default_chain,
+        ..PoliciesConfig::default()
+    };
+    let policies = Policies::start(config, Arc::new(Silent)).map_err(|errors| format!("{errors:?}"))?;
+    match policies.connect(Arc::new(request())).step().await {
+        Step::Decided(Decision::Admit { gate, .. }) => Ok((policies, *gate)),
+        other => Err(format!("{other:?}").into()),
+    }
+}
+
+/// Median and range of the batches, in nanoseconds per call.
+fn measure(what: &str, mut call: impl FnMut() -> bool) {
+    let mut batches: Vec<f64> = (0..BATCHES)
+        .map(|_| {
+            let started = Instant::now();
+            for _ in 0..CALLS {
+                assert!(std::hint::black_box(call()));
+            }
+            started.elapsed().as_secs_f64() * 1e9 / f64::from(CALLS)
+        })
+        .collect();
+    batches.sort_by(f64::total_cmp);
+    if let [least, .., most] = batches[..] {
+        report(
+            what,
+            batches.get(BATCHES / 2).copied().unwrap_or(most),
+            least,
+            most,
+        );
+    }
+}
+
+#[allow(clippy::print_stdout, reason = "an example reports on stdout")]
+fn report(what: &str, median: f64, least: f64, most: f64) {
+    println!("{what:<44} {median:8.1} ns  [{least:.1} .. {most:.1}]");
+}
+
+fn allows(gate: &mut Gate, payload_bytes: u32) -> bool {
+    matches!(
+        gate.publish(TOPIC, 0, false, payload_bytes),
+        PublishVerdict::Allow { .. }
+    )
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let (_policies, mut rules) = gate(None).await?;
+    measure("rule (one grant)", || allows(&mut rules, 100));
+
+    let (_policies, mut cached) = gate(Some(publisher(1 | 0xFFFF << 48)?)).await?;
+    measure("cached verdict", || allows(&mut cached, 100));
+
+    let (_policies, mut called) = gate(Some(publisher(1)?)).await?;
+    measure("call (after one grant), verdict not cached", || {
+        allows(&mut called, 100)
+    });
+
+    let (policies, _gate) = gate(None).await?;
+    let request = Arc::new(request());
+    let started = Instant::now();
+    for _ in 0..20_000 {
+        let Step::Decided(Decision::Admit { .. }) = policies.connect(Arc::clone(&request)).step().await
+        else {
+            return Err("not admitted".into());
+        };
+    }
+    let each = started.elapsed().as_secs_f64() * 1e9 / 20_000.0;
+    report("CONNECT (built-in policy, no password)", each, each, each);
+    Ok(())
+}
