@@ -1,3 +1,5 @@
+//! How grants match, and what placeholders may and may not do.
+
 use super::*;
 
 fn grant(filter: &str, verdict: GrantVerdict) -> Grant {

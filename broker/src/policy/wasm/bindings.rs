@@ -1,6 +1,7 @@
 //! The host's side of `wit/`, generated. No component exports all of this world: only its interfaces are used, each
 //! looked up on its own.
 
+// Generated code keeps no style of ours.
 #![allow(
     missing_docs,
     unreachable_pub,
@@ -9,8 +10,7 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::indexing_slicing,
-    clippy::too_many_arguments,
-    reason = "generated code"
+    clippy::too_many_arguments
 )]
 
 wasmtime::component::bindgen!({
