@@ -1,7 +1,20 @@
-//! The library behind the `sluice` binary.
+//! The library behind the `sluice` binary: an MQTT broker whose gate is a chain of WebAssembly policies.
+//!
+//! [`run`] is the wiring diagram: it builds every part in the order of their dependencies and hands each the parts
+//! it may know. See `ARCHITECTURE.md` for the way of a packet, of a decision and of a policy swap.
 
+pub mod cli;
 pub mod config;
 pub mod event;
+pub mod hub;
 pub mod log;
 pub mod metrics;
+pub mod net;
 pub mod policy;
+pub mod store;
+
+mod gating;
+mod operate;
+mod report;
+
+pub use operate::{ReadConfig, RunError, run};

@@ -1,0 +1,230 @@
+//! One session as the hub holds it: the protocol's [`Session`], its subscriptions, and whoever drives its socket.
+
+use crate::policy::Gate;
+use crate::policy::verdict::Budget;
+use parking_lot::{Mutex, MutexGuard};
+use sluice_mqtt::message::Message;
+use sluice_mqtt::packet::{QoS, SubscriptionOptions, Will};
+use sluice_mqtt::reason::ReasonCode;
+use sluice_mqtt::session::{Delivery, Enqueued, Session, SubscriptionIds};
+use sluice_mqtt::text::Text;
+use sluice_mqtt::topic::TopicFilter;
+use std::collections::HashMap;
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::task::Waker;
+use std::time::Instant;
+
+/// What names a session: two tenants may use the same client id without meeting.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct SessionKey {
+    /// Prefix of all topics of the client; empty without a mount point.
+    pub mountpoint: Arc<str>,
+    /// Client identifier.
+    pub client_id: Arc<str>,
+}
+
+/// A session shared by its driver, the publishers that feed it and the hub's timers.
+///
+/// Lock order: the hub's registry, then its routes, then one cell; never two cells at once.
+pub struct SessionCell {
+    /// Never reused; the subscriber's key in the routes and the publisher's mark for No Local.
+    pub number: u64,
+    /// What names the session.
+    pub key: SessionKey,
+    state: Mutex<SessionState>,
+}
+
+/// What changes about a session.
+pub struct SessionState {
+    /// In-flight messages and the queue.
+    pub session: Session,
+    /// By the filter as the client wrote it.
+    pub subscriptions: HashMap<Text, Subscription, foldhash::fast::RandomState>,
+    /// Most subscriptions it may hold.
+    pub subscriptions_max: u32,
+    /// The number by which policies know the session since its last CONNECT.
+    pub judged: u64,
+    /// Counts attachments; a driver whose number is not this one has been taken over.
+    pub connection: u64,
+    /// Whether a socket is attached.
+    pub phase: Phase,
+    /// Whether it was opened to end with its connection.
+    pub ends_with_connection: bool,
+    /// Set once the session has ended: nothing may be added any more.
+    pub ended: bool,
+    /// Work for the driver, other than messages.
+    pub orders: Orders,
+    waker: Option<Waker>,
+}
+
+/// Whether a session has a connection.
+pub enum Phase {
+    /// A driver owns its socket, its gate and its will.
+    Online,
+    /// Waiting for the client to come back; `None` while its will is being published.
+    Offline(Option<Box<Offline>>),
+}
+
+/// What is kept of a connection that ended before its session.
+pub struct Offline {
+    /// The policy side of the session; judges it at a swap, and the will.
+    pub gate: Gate,
+    /// A will whose delay is running.
+    pub will: Option<Will>,
+    /// When the will is due.
+    pub will_at: Option<Instant>,
+    /// When the session ends; `None`: never.
+    pub expires_at: Option<Instant>,
+}
+
+impl Offline {
+    /// The next moment at which something happens.
+    pub fn deadline(&self) -> Option<Instant> {
+        [self.will_at, self.expires_at].into_iter().flatten().min()
+    }
+}
+
+/// Orders a driver finds when it wakes.
+#[derive(Default)]
+pub struct Orders {
+    /// End the connection.
+    pub stop: Option<Stop>,
+    /// A new budget from the policy of that name.
+    pub budget: Option<(String, Budget)>,
+}
+
+/// Why a connection is ended from inside the broker.
+#[derive(Clone, Debug)]
+pub struct Stop {
+    /// For DISCONNECT.
+    pub reason: ReasonCode,
+    /// For the log and the reason string.
+    pub text: &'static str,
+}
+
+/// One subscription.
+#[derive(Clone)]
+pub struct Subscription {
+    /// As the routes hold it: with the mount point.
+    pub full: TopicFilter,
+    /// Granted QoS and the client's options.
+    pub options: SubscriptionOptions,
+    /// Subscription Identifier.
+    pub id: Option<NonZeroU32>,
+}
+
+/// A subscription as the routes hold it.
+pub(super) struct Route {
+    /// Who receives.
+    pub cell: Arc<SessionCell>,
+    /// Granted QoS and the client's options.
+    pub options: SubscriptionOptions,
+    /// Subscription Identifier.
+    pub id: Option<NonZeroU32>,
+}
+
+/// One copy for one session, possibly for several overlapping subscriptions.
+pub(super) struct Copy {
+    /// Maximum granted QoS of the subscriptions.
+    pub qos: QoS,
+    /// Whether one of them wants the retain flag as published.
+    pub retain_as_published: bool,
+    /// All their identifiers.
+    pub ids: SubscriptionIds,
+}
+
+/// What became of a copy offered to a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Offered {
+    /// In the queue.
+    Queued,
+    /// Queue full: this many messages, this one or older ones, were dropped.
+    Dropped(u32),
+    /// The session does not take it: ended, or offline and QoS 0.
+    NotTaken,
+}
+
+impl SessionCell {
+    /// A session with no connection yet.
+    pub fn new(number: u64, key: SessionKey, session: Session) -> Self {
+        let state = SessionState {
+            session,
+            subscriptions: HashMap::default(),
+            subscriptions_max: 0,
+            judged: number,
+            connection: 0,
+            phase: Phase::Online,
+            ends_with_connection: true,
+            ended: false,
+            orders: Orders::default(),
+            waker: None,
+        };
+        Self {
+            number,
+            key,
+            state: Mutex::new(state),
+        }
+    }
+
+    /// The state, for a few lines without `await`.
+    pub fn lock(&self) -> MutexGuard<'_, SessionState> {
+        self.state.lock()
+    }
+
+    /// Hands a message to the session and wakes its driver.
+    pub(super) fn offer(&self, message: &Arc<Message>, copy: Copy) -> Offered {
+        let mut state = self.state.lock();
+        let qos = copy.qos.min(message.qos());
+        if state.ended || (qos == QoS::AtMostOnce && !state.is_online()) {
+            return Offered::NotTaken;
+        }
+        let retain = copy.retain_as_published && message.retain();
+        state.push(Delivery {
+            message: Arc::clone(message),
+            qos,
+            retain,
+            subscription_ids: copy.ids,
+        })
+    }
+}
+
+impl SessionState {
+    /// Whether a driver is attached.
+    pub fn is_online(&self) -> bool {
+        matches!(self.phase, Phase::Online)
+    }
+
+    /// Queues a delivery and wakes the driver.
+    pub fn push(&mut self, delivery: Delivery) -> Offered {
+        let offered = match self.session.enqueue(delivery) {
+            Enqueued::Queued => Offered::Queued,
+            Enqueued::DroppedNew => Offered::Dropped(1),
+            Enqueued::DroppedOldest(count) => Offered::Dropped(count),
+            Enqueued::Overflow => {
+                self.orders.stop = Some(Stop {
+                    reason: ReasonCode::QUOTA_EXCEEDED,
+                    text: "the session's queue is full",
+                });
+                Offered::Dropped(1)
+            }
+        };
+        self.wake();
+        offered
+    }
+
+    /// Wakes the driver if it waits.
+    pub fn wake(&mut self) {
+        if let Some(waker) = self.waker.take() {
+            waker.wake();
+        }
+    }
+
+    /// Remembers whom to wake; the caller has found nothing to do under the same lock.
+    pub fn park(&mut self, waker: &Waker) {
+        match &mut self.waker {
+            Some(kept) => kept.clone_from(waker),
+            None => self.waker = Some(waker.clone()),
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! Looking at sessions and ending connections from outside: operators, policies, shutdown.
+
+use super::Hub;
+use super::cell::{Phase, SessionCell, Stop};
+use crate::policy::verdict::Budget;
+use serde::Serialize;
+use sluice_mqtt::reason::ReasonCode;
+use std::sync::Arc;
+
+/// A session as an operator sees it.
+#[derive(Clone, Debug, Serialize)]
+pub struct ClientSummary {
+    /// Client identifier.
+    pub client_id: String,
+    /// Prefix of its topics.
+    pub mountpoint: String,
+    /// Whether it is connected.
+    pub online: bool,
+    /// Number of subscriptions.
+    pub subscriptions: usize,
+    /// Messages in its queue.
+    pub queue_messages: usize,
+    /// Bytes in its queue.
+    pub queue_bytes: u64,
+    /// Messages sent and not acknowledged.
+    pub inflight: usize,
+}
+
+impl Hub {
+    /// All sessions, connected or not, in no particular order.
+    pub fn clients(&self) -> Vec<ClientSummary> {
+        let cells = self.inner.registry.lock().all();
+        cells.iter().map(|cell| summary(cell)).collect()
+    }
+
+    /// Ends the connections of a client id, in every mount point; returns how many there were.
+    pub fn kick(&self, client_id: &str) -> usize {
+        let cells = self.inner.registry.lock().all();
+        let stop = Stop {
+            reason: ReasonCode::ADMINISTRATIVE_ACTION,
+            text: "ended by the operator",
+        };
+        cells
+            .iter()
+            .filter(|cell| &*cell.key.client_id == client_id && order_stop(cell, &stop))
+            .count()
+    }
+
+    /// Tells every connection to end; used at shutdown.
+    pub fn stop_all(&self, stop: &Stop) {
+        for cell in self.inner.registry.lock().all() {
+            order_stop(&cell, stop);
+        }
+    }
+
+    /// Ends the connection of the session that policies know by this number.
+    pub fn stop_session(&self, number: u64, stop: &Stop) -> bool {
+        let cell = self.inner.registry.lock().by_judged(number);
+        cell.is_some_and(|cell| order_stop(&cell, stop))
+    }
+
+    /// Hands a live session a new budget of one policy.
+    pub fn set_budget(&self, number: u64, policy: String, budget: Budget) {
+        let Some(cell) = self.inner.registry.lock().by_judged(number) else {
+            return;
+        };
+        let mut state = cell.lock();
+        if state.is_online() {
+            state.orders.budget = Some((policy, budget));
+            state.wake();
+        }
+    }
+
+    /// Wakes every connection, to look at a new generation of policies or new limits.
+    pub fn wake_all(&self) {
+        for cell in self.inner.registry.lock().all() {
+            cell.lock().wake();
+        }
+    }
+}
+
+fn order_stop(cell: &Arc<SessionCell>, stop: &Stop) -> bool {
+    let mut state = cell.lock();
+    let online = state.is_online();
+    if online {
+        state.orders.stop = Some(stop.clone());
+        state.wake();
+    }
+    online
+}
+
+fn summary(cell: &SessionCell) -> ClientSummary {
+    let state = cell.lock();
+    ClientSummary {
+        client_id: cell.key.client_id.to_string(),
+        mountpoint: cell.key.mountpoint.to_string(),
+        online: matches!(state.phase, Phase::Online),
+        subscriptions: state.subscriptions.len(),
+        queue_messages: state.session.queue_len(),
+        queue_bytes: state.session.queue_bytes(),
+        inflight: state.session.inflight_len(),
+    }
+}

@@ -1,0 +1,187 @@
+//! Sessions and routing: what is published reaches every session that subscribed.
+//!
+//! The hub accepts judged messages only: [`Hub::publish`] takes an `Accepted`, and an unjudged `Received` does not
+//! fit. It knows no sockets and no versions; drivers feed it and are woken by it.
+
+mod cell;
+mod live;
+mod refresh;
+mod registry;
+mod retained;
+mod routes;
+mod sys;
+mod timers;
+
+pub use cell::{Offered, Offline, Orders, Phase, SessionCell, SessionKey, SessionState, Stop, Subscription};
+pub use live::ClientSummary;
+pub use refresh::option_bits;
+pub use registry::{Attach, AttachError, Attached, Detach};
+pub use retained::Replay;
+pub use routes::{SubscribeError, Subscribed};
+
+use crate::config::Limits;
+use crate::event::{Event, Events};
+use crate::metrics::Metrics;
+use crate::policy::Gate;
+use crate::policy::verdict::PublishVerdict;
+use crate::report;
+use crate::store::{Record, Store};
+use arc_swap::ArcSwap;
+use parking_lot::{Mutex, RwLock};
+use registry::Registry;
+use retained::Retained;
+use sluice_mqtt::conn::{Accepted, Receipt};
+use sluice_mqtt::message::Message;
+use sluice_mqtt::packet::Will;
+use sluice_mqtt::topic::SubscriptionTree;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+use timers::Timers;
+
+/// A cheap handle on all sessions, routes and retained messages of this broker.
+#[derive(Clone)]
+pub struct Hub {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    registry: Mutex<Registry>,
+    routes: RwLock<SubscriptionTree<u64, cell::Route>>,
+    retained: Mutex<Retained>,
+    timers: Timers,
+    numbers: AtomicU64,
+    limits: ArcSwap<Limits>,
+    limits_version: AtomicU64,
+    store: Arc<dyn Store>,
+    metrics: Arc<Metrics>,
+    events: Events,
+}
+
+impl Hub {
+    /// An empty hub.
+    pub fn new(limits: Limits, store: Arc<dyn Store>, metrics: Arc<Metrics>, events: Events) -> Self {
+        let retained = Retained::new(&limits);
+        let inner = Inner {
+            registry: Mutex::new(Registry::default()),
+            routes: RwLock::new(SubscriptionTree::default()),
+            retained: Mutex::new(retained),
+            timers: Timers::default(),
+            numbers: AtomicU64::new(1),
+            limits: ArcSwap::from_pointee(limits),
+            limits_version: AtomicU64::new(0),
+            store,
+            metrics,
+            events,
+        };
+        Self {
+            inner: Arc::new(inner),
+        }
+    }
+
+    /// A number for a CONNECT and the session it may open; never given twice.
+    pub fn new_number(&self) -> u64 {
+        self.inner.numbers.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// The limits in force.
+    pub fn limits(&self) -> Arc<Limits> {
+        self.inner.limits.load_full()
+    }
+
+    /// Puts other limits in force for what comes from now on.
+    pub fn set_limits(&self, limits: Limits) {
+        self.inner.retained.lock().set_limits(&limits);
+        self.inner.limits.store(Arc::new(limits));
+        self.inner.limits_version.fetch_add(1, Ordering::Release);
+        self.wake_all();
+    }
+
+    /// Changes whenever [`Hub::limits`] does: connections look at it to know when to look there.
+    pub fn limits_version(&self) -> u64 {
+        self.inner.limits_version.load(Ordering::Acquire)
+    }
+
+    /// The broker's counters.
+    pub fn metrics(&self) -> &Arc<Metrics> {
+        &self.inner.metrics
+    }
+
+    /// Where facts are reported.
+    pub fn events(&self) -> &Events {
+        &self.inner.events
+    }
+
+    /// Routes a judged message of `publisher` and returns the right to acknowledge it.
+    ///
+    /// An unjudged message does not fit:
+    /// ```compile_fail,E0308
+    /// fn route(hub: &sluice::hub::Hub, unjudged: sluice_mqtt::conn::Received, who: &sluice::hub::SessionCell) {
+    ///     let _ = hub.publish(unjudged, who, std::time::Instant::now());
+    /// }
+    /// ```
+    pub fn publish(&self, accepted: Accepted, publisher: &SessionCell, now: Instant) -> Receipt {
+        let (message, receipt) = accepted.into_message(&publisher.key.mountpoint, publisher.number, now);
+        if self.route(message, now) == 0 {
+            receipt.no_subscribers()
+        } else {
+            receipt
+        }
+    }
+
+    /// Judges a will that is due and routes it; true if it was published.
+    ///
+    /// Wills were judged at CONNECT; what was allowed then may be forbidden by now.
+    pub fn publish_will(&self, will: &Will, gate: &mut Gate, cell: &SessionCell, now: Instant) -> bool {
+        let payload_bytes = u32::try_from(will.payload.len()).unwrap_or(u32::MAX);
+        match gate.publish(&will.topic, will.qos as u8, will.retain, payload_bytes) {
+            PublishVerdict::Allow { .. } => {
+                self.route(
+                    Message::from_will(will, &cell.key.mountpoint, cell.number, now),
+                    now,
+                );
+                true
+            }
+            PublishVerdict::Drop(refusal)
+            | PublishVerdict::Deny(refusal)
+            | PublishVerdict::Disconnect(refusal) => {
+                self.inner.events.emit(Event::WillRefused {
+                    client: report::session(&cell.key.client_id),
+                    topic: &will.topic,
+                    refusal: report::refusal(&refusal),
+                });
+                false
+            }
+        }
+    }
+
+    /// Stores what is retained and gives every matching session its copy; returns how many sessions took one.
+    fn route(&self, message: Message, now: Instant) -> usize {
+        let message = Arc::new(message);
+        if message.retain() {
+            self.retain(&message, now);
+        }
+        self.dispatch(&message)
+    }
+
+    fn retain(&self, message: &Arc<Message>, now: Instant) {
+        let kept = self.inner.retained.lock().store(message, now);
+        match kept {
+            retained::Kept::Stored => self.inner.store.append(Record::Retained(message)),
+            retained::Kept::Cleared => self.inner.store.append(Record::RetainedCleared(message.topic())),
+            retained::Kept::Nothing => {}
+            retained::Kept::Full => {
+                self.inner.events.emit(Event::RetainedFull {
+                    topic: message.topic(),
+                });
+            }
+        }
+        self.report_retained();
+    }
+
+    fn report_retained(&self) {
+        let retained = self.inner.retained.lock();
+        self.inner.metrics.retained_current.set(retained.len() as u64);
+        self.inner.metrics.retained_bytes.set(retained.bytes());
+    }
+}

@@ -1,0 +1,194 @@
+//! Retained messages: the last one of each topic, bounded in number and bytes.
+
+use super::Hub;
+use crate::config::Limits;
+use crate::store::Record;
+use sluice_mqtt::message::Message;
+use sluice_mqtt::packet::SubscriptionOptions;
+use sluice_mqtt::session::{Delivery, SubscriptionIds};
+use sluice_mqtt::topic::{RetainedTree, TopicFilter};
+use std::num::NonZeroU32;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// How many topics one sweep for expired messages looks at before it lets others go on.
+const SWEEP_TOPICS: usize = 1_000;
+
+/// The retained messages of all topics.
+pub(super) struct Retained {
+    tree: RetainedTree<Arc<Message>>,
+    bytes: u64,
+    messages_max: u64,
+    bytes_max: u64,
+}
+
+/// What a retained PUBLISH did.
+pub(super) enum Kept {
+    /// It is the topic's retained message now.
+    Stored,
+    /// It was empty and removed one [MQTT-3.3.1-6].
+    Cleared,
+    /// It was empty and there was none.
+    Nothing,
+    /// The limit is reached: delivered, but not retained; the topic keeps none.
+    Full,
+}
+
+impl Retained {
+    pub(super) fn new(limits: &Limits) -> Self {
+        let mut retained = Self {
+            tree: RetainedTree::default(),
+            bytes: 0,
+            messages_max: 0,
+            bytes_max: 0,
+        };
+        retained.set_limits(limits);
+        retained
+    }
+
+    /// A lower limit keeps what is there and takes nothing new.
+    pub(super) fn set_limits(&mut self, limits: &Limits) {
+        self.messages_max = limits.retained_messages_max;
+        self.bytes_max = limits.retained_bytes_max;
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.tree.len()
+    }
+
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    pub(super) fn store(&mut self, message: &Arc<Message>, now: Instant) -> Kept {
+        let old = self.tree.remove(message.topic());
+        if let Some(old) = &old {
+            self.bytes = self.bytes.saturating_sub(old.wire_bytes() as u64);
+        }
+        if message.payload().is_empty() {
+            return if old.is_some() {
+                Kept::Cleared
+            } else {
+                Kept::Nothing
+            };
+        }
+        let bytes = message.wire_bytes() as u64;
+        let full = self.tree.len() as u64 >= self.messages_max || self.bytes + bytes > self.bytes_max;
+        if full || message.expires_at().is_some_and(|at| at <= now) {
+            return if full { Kept::Full } else { Kept::Nothing };
+        }
+        self.tree.insert(message.topic(), Arc::clone(message));
+        self.bytes += bytes;
+        Kept::Stored
+    }
+
+    /// Whether this very message is still its topic's retained one.
+    fn holds(&self, message: &Arc<Message>) -> bool {
+        self.tree
+            .get(message.topic())
+            .is_some_and(|kept| Arc::ptr_eq(kept, message))
+    }
+
+    fn matching(&self, filter: &TopicFilter) -> Vec<Arc<Message>> {
+        let mut found = Vec::new();
+        self.tree.matches(filter.filter(), &mut |message: &Arc<Message>| {
+            found.push(Arc::clone(message));
+            ControlFlow::Continue(())
+        });
+        found
+    }
+}
+
+/// Retained messages on their way to a new subscription.
+///
+/// They enter the session's queue as it drains, so that a subscription to very many never overflows it. One
+/// pointer per message; the messages themselves are shared with the store.
+pub struct Replay {
+    messages: std::vec::IntoIter<Arc<Message>>,
+    options: SubscriptionOptions,
+    id: Option<NonZeroU32>,
+}
+
+impl Replay {
+    /// Messages still to come.
+    pub fn len(&self) -> usize {
+        self.messages.len()
+    }
+
+    /// Whether all have been sent.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+impl Hub {
+    /// The retained messages a new subscription is to be sent, if any.
+    pub(super) fn replay(
+        &self,
+        full: &TopicFilter,
+        options: SubscriptionOptions,
+        id: Option<NonZeroU32>,
+    ) -> Option<Replay> {
+        let messages = self.inner.retained.lock().matching(full);
+        (!messages.is_empty()).then(|| Replay {
+            messages: messages.into_iter(),
+            options,
+            id,
+        })
+    }
+
+    /// The next deliveries of a replay, at most `count`.
+    ///
+    /// A message that was replaced meanwhile is skipped: its successor went to the subscription as a live message,
+    /// and an older value must not follow it.
+    pub fn replay_next(&self, replay: &mut Replay, count: usize, now: Instant) -> Vec<Delivery> {
+        let retained = self.inner.retained.lock();
+        let ids = replay
+            .id
+            .map_or(SubscriptionIds::None, |id| SubscriptionIds::One(id.get()));
+        let qos_max = replay.options.qos;
+        let current = |message: &Arc<Message>| {
+            retained.holds(message) && message.expires_at().is_none_or(|expires_at| expires_at > now)
+        };
+        let delivery = |message: Arc<Message>| Delivery {
+            qos: qos_max.min(message.qos()),
+            retain: true, // [MQTT-3.3.1-9]
+            subscription_ids: ids.clone(),
+            message,
+        };
+        replay
+            .messages
+            .by_ref()
+            .filter(current)
+            .take(count)
+            .map(delivery)
+            .collect()
+    }
+
+    /// Removes expired retained messages, a slice of the topics at a time; true when the sweep came round.
+    pub fn sweep_retained(&self, now: Instant) -> bool {
+        let mut cleared = Vec::new();
+        let done = {
+            let mut retained = self.inner.retained.lock();
+            let mut freed = 0;
+            let done = retained.tree.sweep(SWEEP_TOPICS, &mut |message: &Arc<Message>| {
+                let keep = message.expires_at().is_none_or(|at| at > now);
+                if !keep {
+                    freed += message.wire_bytes() as u64;
+                    cleared.push(Arc::clone(message));
+                }
+                keep
+            });
+            retained.bytes = retained.bytes.saturating_sub(freed);
+            done
+        };
+        for message in &cleared {
+            self.inner.store.append(Record::RetainedCleared(message.topic()));
+        }
+        if !cleared.is_empty() {
+            self.report_retained();
+        }
+        done
+    }
+}

@@ -1,0 +1,360 @@
+//! The life of one connection: bytes to events, events to the policies and the hub, messages back to bytes.
+
+use super::handshake::{self, Entered};
+use super::link::{Link, OUTPUT_FILL_BYTES, Read, Socket};
+use super::terms::{self, Effective, Identity};
+use super::{Shared, requests};
+use crate::event::Event as Fact;
+use crate::hub::{Detach, Replay, SessionCell, Stop};
+use crate::policy::verdict::{Peer, RefreshCause, RefreshVerdict};
+use crate::policy::{Gate, Judging};
+use crate::report;
+use sluice_mqtt::conn::{CloseCause, Connection, Delivered, Event};
+use sluice_mqtt::packet::Will;
+use sluice_mqtt::reason::ReasonCode;
+use sluice_mqtt::session::Outgoing;
+use sluice_mqtt::will::Ending;
+use std::collections::VecDeque;
+use std::io;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
+
+/// How long a client may take to read its last packet.
+const FAREWELL: Duration = Duration::from_secs(2);
+/// Retained messages put into the queue at once, and the queue length below which the next ones follow.
+const REPLAY_MESSAGES: usize = 128;
+
+/// Serves one accepted socket until it is closed.
+pub(super) async fn serve<S: Socket>(socket: S, shared: Shared, peer: Arc<Peer>) {
+    let config = shared.connection_config(&peer.listener);
+    let mut link = Link::new(
+        socket,
+        Connection::new(config, Instant::now()),
+        Arc::clone(&shared.metrics),
+    );
+    if let Some(entered) = handshake::enter(&mut link, &shared, &peer).await {
+        let mut client = Client::new(link, shared, peer, entered);
+        let end = client.run().await;
+        client.leave(end).await;
+    } else {
+        link.close(FAREWELL).await;
+    }
+}
+
+/// An admitted client with its socket.
+pub(super) struct Client<S> {
+    pub(super) link: Link<S>,
+    pub(super) shared: Shared,
+    pub(super) peer: Arc<Peer>,
+    pub(super) cell: Arc<SessionCell>,
+    pub(super) connection: u64,
+    pub(super) gate: Gate,
+    pub(super) will: Option<Will>,
+    pub(super) effective: Effective,
+    pub(super) identity: Identity,
+    /// A re-authentication that waits for the client's answer.
+    pub(super) judging: Option<Judging>,
+    pub(super) replays: VecDeque<Replay>,
+    /// Nothing is read before; set by a policy that throttles.
+    pub(super) paused_until: Option<Instant>,
+    refresh_at: Option<Instant>,
+    limits_version: u64,
+    dropped_reported: u64,
+}
+
+/// Why a connection ends.
+pub(super) enum End {
+    /// The client said DISCONNECT.
+    Client(sluice_mqtt::packet::Disconnect),
+    /// The protocol forbids going on; the client has been told.
+    Protocol(CloseCause),
+    /// The broker, a policy or another connection of the client ends it.
+    Broker(Stop),
+    /// The socket failed or was closed.
+    Socket(Option<io::Error>),
+}
+
+/// What a turn of the loop found.
+enum Turn {
+    Input,
+    Timer,
+    Refresh,
+    End(End),
+}
+
+impl<S: Socket> Client<S> {
+    fn new(link: Link<S>, shared: Shared, peer: Arc<Peer>, entered: Entered) -> Self {
+        let Entered {
+            attached,
+            gate,
+            will,
+            effective,
+            identity,
+        } = entered;
+        let limits_version = shared.hub.limits_version();
+        let refresh_at = gate.refresh_after().map(|after| Instant::now() + after);
+        Self {
+            link,
+            shared,
+            peer,
+            cell: attached.cell,
+            connection: attached.connection,
+            gate,
+            will,
+            effective,
+            identity,
+            judging: None,
+            replays: VecDeque::new(),
+            paused_until: None,
+            refresh_at,
+            limits_version,
+            dropped_reported: 0,
+        }
+    }
+
+    async fn run(&mut self) -> End {
+        loop {
+            // Packets that came right behind CONNECT, or with the last read.
+            if let Some(end) = self.handle_input().await {
+                return end;
+            }
+            match std::future::poll_fn(|cx| self.poll_turn(cx)).await {
+                Turn::Input => {}
+                Turn::End(end) => return end,
+                Turn::Refresh => {
+                    if let Some(end) = self.refresh() {
+                        return end;
+                    }
+                }
+                Turn::Timer => {
+                    if let Some(Event::Closed(cause)) = self.link.conn.timeout(Instant::now()) {
+                        return End::Protocol(cause);
+                    }
+                }
+            }
+        }
+    }
+
+    async fn handle_input(&mut self) -> Option<End> {
+        let now = Instant::now();
+        while self.link.may_read() {
+            let Some(event) = self.link.next(now) else { break };
+            if let Some(end) = requests::handle(self, event, now).await {
+                return Some(end);
+            }
+        }
+        self.link.give_back();
+        None
+    }
+
+    /// One round: orders, deliveries, writing, reading, waiting; in this order, so that all that one read brought
+    /// is answered with one write.
+    fn poll_turn(&mut self, cx: &mut Context<'_>) -> Poll<Turn> {
+        let now = Instant::now();
+        if !self.gate.is_current() || self.refresh_at.is_some_and(|at| at <= now) {
+            return Poll::Ready(Turn::Refresh);
+        }
+        if self.limits_version != self.shared.hub.limits_version() {
+            self.limits_version = self.shared.hub.limits_version();
+            self.apply_limits();
+        }
+        loop {
+            let more = match self.fill_output(cx.waker(), now) {
+                Ok(more) => more,
+                Err(stop) => return Poll::Ready(Turn::End(End::Broker(stop))),
+            };
+            match self.link.poll_write(cx) {
+                Poll::Ready(Ok(_)) if more => {}
+                Poll::Ready(Err(error)) => return Poll::Ready(Turn::End(End::Socket(Some(error)))),
+                Poll::Ready(Ok(_)) | Poll::Pending => break,
+            }
+        }
+        if self.paused_until.is_some_and(|until| until <= now) {
+            self.paused_until = None;
+            self.link.conn.excuse_silence(now);
+        }
+        let paused = self.paused_until;
+        if paused.is_none() && self.link.may_read() {
+            match self.link.poll_read(cx) {
+                Poll::Ready(Ok(Read::Bytes)) => return Poll::Ready(Turn::Input),
+                Poll::Ready(Ok(Read::End)) => return Poll::Ready(Turn::End(End::Socket(None))),
+                Poll::Ready(Err(error)) => return Poll::Ready(Turn::End(End::Socket(Some(error)))),
+                Poll::Pending => {}
+            }
+        }
+        let deadline = [self.link.conn.deadline(), paused, self.refresh_at]
+            .into_iter()
+            .flatten()
+            .min();
+        self.link.poll_timer(deadline, cx).map(|()| Turn::Timer)
+    }
+
+    /// Moves what the session has to send into the output; true if there is more than fits now.
+    fn fill_output(&mut self, waker: &Waker, now: Instant) -> Result<bool, Stop> {
+        self.feed_replays(now);
+        let mut state = self.cell.lock();
+        if state.connection != self.connection || state.ended {
+            return Err(Stop {
+                reason: ReasonCode::SESSION_TAKEN_OVER,
+                text: "another connection of this client",
+            });
+        }
+        if let Some(stop) = state.orders.stop.take() {
+            return Err(stop);
+        }
+        if let Some((policy, budget)) = state.orders.budget.take() {
+            drop(state);
+            self.gate.set_budget(&policy, budget);
+            self.apply_limits();
+            return Ok(true);
+        }
+        let mount_bytes = self.cell.key.mountpoint.len();
+        while self.link.conn.output().len() < OUTPUT_FILL_BYTES {
+            let Some(outgoing) = state.session.next(now) else {
+                let dropped = state.session.counters().dropped;
+                let replaying = !self.replays.is_empty() && state.session.queue_len() < REPLAY_MESSAGES;
+                if !replaying {
+                    state.park(waker);
+                }
+                drop(state);
+                self.report_dropped(dropped);
+                return Ok(replaying);
+            };
+            match self.link.conn.deliver(&outgoing, mount_bytes, now) {
+                Delivered::Sent => self.shared.count_sent(&outgoing),
+                Delivered::TooLarge => {
+                    if let Outgoing::Publish {
+                        packet_id: Some(packet_id),
+                        ..
+                    } = outgoing
+                    {
+                        state.session.oversized(packet_id); // [MQTT-3.1.2-25]
+                    }
+                    self.shared.metrics.messages_dropped_too_large.inc();
+                }
+            }
+        }
+        Ok(true)
+    }
+
+    /// Moves retained messages into the queue as it drains.
+    fn feed_replays(&mut self, now: Instant) {
+        while let Some(replay) = self.replays.front_mut() {
+            if self.cell.lock().session.queue_len() >= REPLAY_MESSAGES {
+                return;
+            }
+            let deliveries = self.shared.hub.replay_next(replay, REPLAY_MESSAGES, now);
+            if replay.is_empty() {
+                self.replays.pop_front();
+            }
+            let mut state = self.cell.lock();
+            for delivery in deliveries {
+                state.push(delivery);
+            }
+        }
+    }
+
+    fn report_dropped(&mut self, dropped: u64) {
+        if dropped > self.dropped_reported {
+            self.gate.overflowed(dropped - self.dropped_reported);
+            self.dropped_reported = dropped;
+        }
+    }
+
+    /// Judges the client again: a swap of the policies, or its time has come.
+    fn refresh(&mut self) -> Option<End> {
+        let swapped = !self.gate.is_current();
+        let cause = if swapped {
+            RefreshCause::Swap
+        } else {
+            RefreshCause::Interval
+        };
+        let verdict = self.gate.refresh(cause);
+        self.refresh_at = self.gate.refresh_after().map(|after| Instant::now() + after);
+        if let RefreshVerdict::Deny(refusal) = verdict {
+            self.session_refused(&refusal);
+            return Some(End::Broker(Stop {
+                reason: terms::reason(&refusal),
+                text: "no longer admitted by the policies",
+            }));
+        }
+        self.apply_limits();
+        self.shared.hub.judge_subscriptions(&self.cell, &mut self.gate);
+        None
+    }
+
+    /// Puts the limits of the configuration and the budget in force on the live connection.
+    pub(super) fn apply_limits(&mut self) {
+        self.effective = Effective::new(&self.shared.hub.limits(), self.gate.budget());
+        self.link
+            .conn
+            .set_packet_bytes_max(self.effective.packet_bytes_max);
+        self.link
+            .conn
+            .set_payload_bytes_max(self.effective.payload_bytes_max);
+        let mut state = self.cell.lock();
+        state.session.set_limits(self.effective.session_limits());
+        state.subscriptions_max = self.effective.subscriptions_max;
+    }
+
+    /// Tells the client why, leaves the session and closes the socket.
+    async fn leave(mut self, end: End) {
+        if let End::Broker(stop) = &end {
+            self.link.conn.disconnect(stop.reason, Some(stop.text), None);
+        }
+        let reason = match &end {
+            End::Client(disconnect) => disconnect.reason,
+            End::Protocol(cause) => cause.reason(),
+            End::Broker(stop) => stop.reason,
+            End::Socket(_) => ReasonCode::UNSPECIFIED_ERROR,
+        };
+        let mut expiry_seconds = self.link.conn.session_expiry_seconds();
+        let ending = match &end {
+            End::Client(disconnect) => {
+                if let Some(seconds) = disconnect.session_expiry_seconds {
+                    expiry_seconds = seconds.min(self.effective.session_expiry_seconds_max);
+                }
+                Ending::Disconnected(disconnect.reason)
+            }
+            End::Protocol(_) | End::Broker(_) | End::Socket(_) => Ending::Lost,
+        };
+        let client = report::client(&self.cell.key.client_id, &self.peer);
+        let (reason_code, text) = (reason.code(), &*end.to_string());
+        self.shared.events.emit(match &end {
+            End::Protocol(_) => Fact::ProtocolError {
+                client,
+                reason: reason_code,
+                text,
+            },
+            _ => Fact::ClientDisconnected {
+                client,
+                reason: reason_code,
+                text,
+            },
+        });
+        let left = Detach {
+            gate: self.gate,
+            will: self.will,
+            ending,
+            expiry_seconds,
+            reason,
+        };
+        self.shared
+            .hub
+            .detach(&self.cell, self.connection, left, Instant::now());
+        self.link.close(FAREWELL).await;
+    }
+}
+
+impl std::fmt::Display for End {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Client(_) => f.write_str("the client disconnected"),
+            Self::Protocol(cause) => cause.fmt(f),
+            Self::Broker(stop) => f.write_str(stop.text),
+            Self::Socket(None) => f.write_str("the connection was closed"),
+            Self::Socket(Some(error)) => write!(f, "the connection failed: {error}"),
+        }
+    }
+}

@@ -1,0 +1,175 @@
+//! From the first byte to CONNACK: who is this, may it enter, and on what terms.
+
+use super::Shared;
+use super::link::{Link, Socket};
+use super::terms::{self, Effective};
+use crate::event::Event as Fact;
+use crate::hub::{Attach, AttachError, Attached};
+use crate::policy::verdict::{Admission, Decision, Peer, PublishVerdict, Refusal};
+use crate::policy::{Gate, Judging, Step};
+use crate::report;
+use sluice_mqtt::conn::Event;
+use sluice_mqtt::packet::{ConnAck, Connect, Will};
+use sluice_mqtt::reason::ReasonCode;
+use sluice_mqtt::text::Text;
+use std::num::NonZeroU16;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// A client that has been let in.
+pub(super) struct Entered {
+    pub(super) attached: Attached,
+    pub(super) gate: Gate,
+    pub(super) will: Option<Will>,
+    pub(super) effective: Effective,
+    pub(super) identity: terms::Identity,
+}
+
+/// Reads CONNECT, has it judged and answers; `None` when the client did not get in (it has its answer).
+pub(super) async fn enter<S: Socket>(link: &mut Link<S>, shared: &Shared, peer: &Peer) -> Option<Entered> {
+    let connect = match link.converse().await {
+        Ok(Some(Event::Connect(connect))) => connect,
+        Ok(Some(Event::Closed(cause))) => {
+            shared.events.emit(Fact::ProtocolError {
+                client: report::client("", peer),
+                reason: cause.reason().code(),
+                text: &cause.to_string(),
+            });
+            return None;
+        }
+        Ok(_) | Err(_) => return None,
+    };
+    let assigned = connect.client_id.is_empty().then(terms::assigned_client_id);
+    let request = terms::connect_request(&connect, shared.hub.new_number(), assigned.clone(), peer);
+    match decide(link, shared.policies.connect(Arc::new(request))).await? {
+        Decision::Admit { gate, admission } => {
+            admit(link, shared, peer, *connect, assigned, (*gate, &admission))
+        }
+        Decision::Deny(refusal) => {
+            refuse(link, shared, peer, &connect, &refusal);
+            None
+        }
+    }
+}
+
+/// Carries challenges to the client and its answers back until there is a decision; `None`: the client left.
+async fn decide<S: Socket>(link: &mut Link<S>, mut judging: Judging) -> Option<Decision> {
+    loop {
+        match judging.step().await {
+            Step::Decided(decision) => return Some(decision),
+            Step::Challenge(data) => {
+                link.conn.challenge(Some(data.into()));
+                let Ok(Some(Event::AuthResponse(auth))) = link.converse().await else {
+                    return None;
+                };
+                judging.answer(auth.data.map(|data| data.to_vec()));
+            }
+        }
+    }
+}
+
+fn refuse<S>(link: &mut Link<S>, shared: &Shared, peer: &Peer, connect: &Connect, refusal: &Refusal) {
+    shared.events.emit(Fact::ConnectRefused {
+        client: report::client(&connect.client_id, peer),
+        refusal: report::refusal(refusal),
+    });
+    let text = |text: &Option<String>| text.as_deref().and_then(|text| Text::try_from(text).ok());
+    let mut connack = ConnAck::new(terms::reason(refusal));
+    connack.reason_string = text(&refusal.text).filter(|_| !refusal.fault);
+    connack.server_reference = text(&refusal.server_reference);
+    link.conn.refuse(connack);
+}
+
+fn admit<S: Socket>(
+    link: &mut Link<S>,
+    shared: &Shared,
+    peer: &Peer,
+    mut connect: Connect,
+    assigned: Option<String>,
+    (mut gate, admission): (Gate, &Admission),
+) -> Option<Entered> {
+    let effective = Effective::new(&shared.hub.limits(), gate.budget());
+    if let Some(will) = &connect.will
+        && let Err(refusal) = judge_will(will, &mut gate, &effective)
+    {
+        refuse(link, shared, peer, &connect, &refusal);
+        return None;
+    }
+    let client_id = assigned.as_deref().unwrap_or(&connect.client_id);
+    let attach = Attach {
+        key: terms::session_key(client_id, gate.mountpoint()),
+        judged: gate.session(),
+        clean_start: connect.clean_start,
+        expiry_seconds: effective.session_expiry_seconds(&connect),
+        receive_max: connect.receive_max.map_or(u16::MAX, NonZeroU16::get),
+        session_limits: effective.session_limits(),
+        subscriptions_max: effective.subscriptions_max,
+    };
+    let attached = match shared.hub.attach(attach, Instant::now()) {
+        Ok(attached) => attached,
+        Err(AttachError::TooManySessions) => {
+            let refusal = terms::refusal(ReasonCode::QUOTA_EXCEEDED, "limits.sessions_max is reached");
+            refuse(link, shared, peer, &connect, &refusal);
+            return None;
+        }
+    };
+    let assigned = assigned.and_then(|id| Text::try_from(id).ok());
+    let connack = terms::connack(
+        &connect,
+        admission,
+        &effective,
+        assigned,
+        attached.session_present,
+    );
+    link.conn
+        .accept(effective.terms(&connect, admission), connack, Instant::now());
+    gate.connected(attached.session_present);
+    shared.events.emit(Fact::ClientConnected {
+        client: report::client(&attached.cell.key.client_id, peer),
+        principal: gate.principal(),
+        version: terms::version_name(connect.version),
+        resumed: attached.session_present,
+    });
+    let will = connect
+        .will
+        .take()
+        .map(|will| terms::detach_will(will, effective.will_delay_seconds_max));
+    Some(Entered {
+        attached,
+        gate,
+        will,
+        effective,
+        identity: terms::Identity::new(&connect),
+    })
+}
+
+/// A will must be one the client could publish itself [MQTT-3.2.2-12], [MQTT-3.2.2-13].
+fn judge_will(will: &Will, gate: &mut Gate, effective: &Effective) -> Result<(), Refusal> {
+    let payload_bytes = u32::try_from(will.payload.len()).unwrap_or(u32::MAX);
+    let refuse = |reason, text| Err(terms::refusal(reason, text));
+    if will.qos > effective.qos_max {
+        return refuse(
+            ReasonCode::QOS_NOT_SUPPORTED,
+            "the will's QoS is above the maximum",
+        );
+    }
+    if will.retain && !effective.retain_available {
+        return refuse(
+            ReasonCode::RETAIN_NOT_SUPPORTED,
+            "the will is retained, which is not available",
+        );
+    }
+    if payload_bytes > effective.payload_bytes_max {
+        return refuse(ReasonCode::QUOTA_EXCEEDED, "the will's payload is too large");
+    }
+    if !effective.topic_allowed(&will.topic) {
+        return refuse(
+            ReasonCode::TOPIC_NAME_INVALID,
+            "the will's topic is reserved or has too many levels",
+        );
+    }
+    match gate.publish(&will.topic, will.qos as u8, will.retain, payload_bytes) {
+        PublishVerdict::Allow { .. } | PublishVerdict::Drop(_) => Ok(()),
+        PublishVerdict::Deny(refusal) | PublishVerdict::Disconnect(refusal) => Err(refusal),
+    }
+}

@@ -1,0 +1,192 @@
+//! A socket with its protocol state: bytes in, bytes out, nothing decided.
+
+use crate::metrics::Metrics;
+use bytes::BytesMut;
+use sluice_mqtt::conn::Connection;
+use std::cell::RefCell;
+use std::future::Future;
+use std::io::{self, IoSlice};
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Instant;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
+use tokio::time::Sleep;
+
+/// Bytes asked of the socket at once. A whole buffer of packets is handled before anything is written.
+const READ_BYTES: usize = 64 * 1024;
+/// Below this the session is asked for more to send: enough for one large write, small for each client.
+pub(super) const OUTPUT_FILL_BYTES: usize = 64 * 1024;
+/// Above this nothing more is read from a client that does not read.
+const OUTPUT_BYTES_MAX: usize = 256 * 1024;
+/// Chunks per vectored write.
+const WRITE_CHUNKS: usize = 16;
+
+thread_local! {
+    /// The read buffer of this worker: an idle connection holds none.
+    static SPARE: RefCell<BytesMut> = RefCell::new(BytesMut::new());
+}
+
+/// What a link waits for.
+pub(super) trait Socket: AsyncRead + AsyncWrite + Unpin {}
+impl<S: AsyncRead + AsyncWrite + Unpin> Socket for S {}
+
+/// What reading gave.
+pub(super) enum Read {
+    /// More bytes in the input.
+    Bytes,
+    /// The peer has closed its side.
+    End,
+}
+
+/// One socket, its input, and the state of the protocol on it.
+pub(super) struct Link<S> {
+    socket: S,
+    input: BytesMut,
+    pub(super) conn: Connection,
+    /// Written and not yet flushed.
+    unflushed: bool,
+    timer: Option<Pin<Box<Sleep>>>,
+    metrics: Arc<Metrics>,
+}
+
+impl<S: Socket> Link<S> {
+    pub(super) fn new(socket: S, conn: Connection, metrics: Arc<Metrics>) -> Self {
+        Self {
+            socket,
+            input: BytesMut::new(),
+            conn,
+            unflushed: false,
+            timer: None,
+            metrics,
+        }
+    }
+
+    /// The next protocol event in what was read.
+    pub(super) fn next(&mut self, now: Instant) -> Option<sluice_mqtt::conn::Event> {
+        self.conn.next(&mut self.input, now)
+    }
+
+    /// Whether the client takes what it is sent fast enough to be read from.
+    pub(super) fn may_read(&mut self) -> bool {
+        self.conn.output().len() < OUTPUT_BYTES_MAX
+    }
+
+    /// Writes what there is; ready with the number of bytes once the socket took all of it.
+    pub(super) fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let mut written = 0;
+        while !self.conn.output().is_empty() {
+            let mut slices = [IoSlice::new(&[]); WRITE_CHUNKS];
+            let count = self.conn.output().chunks_vectored(&mut slices);
+            let chunks = slices.get(..count).unwrap_or_default();
+            match Pin::new(&mut self.socket).poll_write_vectored(cx, chunks)? {
+                Poll::Ready(0) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                Poll::Ready(count) => {
+                    self.conn.output().advance(count);
+                    self.unflushed = true;
+                    written += count;
+                }
+                Poll::Pending => {
+                    self.metrics.bytes_sent.add(written as u64);
+                    return Poll::Pending;
+                }
+            }
+        }
+        if written > 0 {
+            self.metrics.bytes_sent.add(written as u64);
+        }
+        if self.unflushed {
+            std::task::ready!(Pin::new(&mut self.socket).poll_flush(cx))?;
+            self.unflushed = false;
+        }
+        Poll::Ready(Ok(written))
+    }
+
+    /// Reads once.
+    pub(super) fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Read>> {
+        if self.input.capacity() == 0 {
+            SPARE.with_borrow_mut(|spare| std::mem::swap(spare, &mut self.input));
+        }
+        self.input
+            .reserve(READ_BYTES - self.input.len().min(READ_BYTES / 2));
+        let read = pin!(self.socket.read_buf(&mut self.input)).poll(cx);
+        if self.input.is_empty() {
+            self.give_back();
+        }
+        read.map_ok(|count| {
+            self.metrics.bytes_received.add(count as u64);
+            if count == 0 { Read::End } else { Read::Bytes }
+        })
+    }
+
+    /// Lets the worker's next connection use the buffer, once all that was read has been handled.
+    pub(super) fn give_back(&mut self) {
+        if self.input.is_empty() {
+            let mut buffer = std::mem::take(&mut self.input);
+            buffer.clear();
+            SPARE.with_borrow_mut(|spare| {
+                if spare.capacity() < buffer.capacity() {
+                    *spare = buffer;
+                }
+            });
+        }
+    }
+
+    /// Ready once `deadline` is reached.
+    pub(super) fn poll_timer(&mut self, deadline: Option<Instant>, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(deadline) = deadline else {
+            return Poll::Pending;
+        };
+        let timer = self
+            .timer
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline.into())));
+        // A deadline that only moves on, as keep alive does with every packet, lets the timer fire early once
+        // instead of being set anew each time.
+        if timer.is_elapsed() || timer.deadline().into_std() > deadline {
+            timer.as_mut().reset(deadline.into());
+        }
+        timer.as_mut().poll(cx)
+    }
+
+    /// Ready with the next event of the connection, a closed socket or a deadline; nothing else is going on.
+    pub(super) async fn converse(&mut self) -> io::Result<Option<sluice_mqtt::conn::Event>> {
+        loop {
+            let now = Instant::now();
+            if let Some(event) = self.next(now) {
+                return Ok(Some(event));
+            }
+            if self.conn.is_closed() {
+                return Ok(None);
+            }
+            let deadline = self.conn.deadline();
+            let read = std::future::poll_fn(|cx| {
+                if let Poll::Ready(Err(error)) = self.poll_write(cx) {
+                    return Poll::Ready(Err(error));
+                }
+                if let Poll::Ready(read) = self.poll_read(cx) {
+                    return Poll::Ready(read.map(Some));
+                }
+                self.poll_timer(deadline, cx).map(|()| Ok(None))
+            });
+            match read.await? {
+                Some(Read::Bytes) => {}
+                Some(Read::End) => return Ok(None),
+                None => {
+                    if let Some(event) = self.conn.timeout(Instant::now()) {
+                        return Ok(Some(event));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Writes what is left, within `patience`, and closes the socket.
+    pub(super) async fn close(mut self, patience: std::time::Duration) {
+        let farewell = std::future::poll_fn(|cx| {
+            std::task::ready!(self.poll_write(cx))?;
+            Pin::new(&mut self.socket).poll_shutdown(cx)
+        });
+        // A peer that does not take its farewell in time does not get it.
+        let _ = tokio::time::timeout(patience, farewell).await;
+    }
+}

@@ -1,0 +1,386 @@
+//! What a client asks for once it is in: each request is judged, carried out and answered.
+
+use super::driver::{Client, End};
+use super::link::Socket;
+use super::terms;
+use crate::event::Event as Fact;
+use crate::hub::{Stop, SubscribeError, option_bits};
+use crate::policy::verdict::{ContentVerdict, Decision, PublishVerdict, Refusal, SubscribeVerdict};
+use crate::policy::{Judging, Step};
+use crate::report;
+use sluice_mqtt::conn::{Event, Received};
+use sluice_mqtt::packet::{SubAck, Subscribe, SubscriptionOptions, UnsubAck, Unsubscribe};
+use sluice_mqtt::reason::ReasonCode;
+use sluice_mqtt::session::{PubRecOutcome, Received2};
+use sluice_mqtt::topic::TopicFilter;
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Does what one event asks for; `Some` when the connection is to end.
+pub(super) async fn handle<S: Socket>(client: &mut Client<S>, event: Event, now: Instant) -> Option<End> {
+    match event {
+        Event::Publish(received) => return publish(client, received, now),
+        Event::PubAck { packet_id, reason } => {
+            client.cell.lock().session.puback(packet_id, reason);
+        }
+        Event::PubRec { packet_id, reason } => {
+            let outcome = client.cell.lock().session.pubrec(packet_id, reason);
+            match outcome {
+                PubRecOutcome::SendPubRel => client.link.conn.pubrel(packet_id, ReasonCode::SUCCESS),
+                PubRecOutcome::Ended => {}
+                PubRecOutcome::Unknown => {
+                    client
+                        .link
+                        .conn
+                        .pubrel(packet_id, ReasonCode::PACKET_IDENTIFIER_NOT_FOUND);
+                }
+            }
+        }
+        Event::PubComp { packet_id, .. } => {
+            client.cell.lock().session.pubcomp(packet_id);
+        }
+        Event::PubRel(packet_id) => {
+            let known = client.cell.lock().session.release(packet_id);
+            let reason = if known {
+                ReasonCode::SUCCESS
+            } else {
+                ReasonCode::PACKET_IDENTIFIER_NOT_FOUND
+            };
+            client.link.conn.pubcomp(packet_id, reason);
+        }
+        Event::Subscribe(request) => return subscribe(client, request),
+        Event::Unsubscribe(request) => unsubscribe(client, request),
+        Event::Reauthenticate(auth) => {
+            let request = terms::reauthentication_request(
+                &client.identity,
+                auth,
+                &client.cell.key.client_id,
+                client.gate.session(),
+                &client.peer,
+            );
+            let judging = client.shared.policies.connect(Arc::new(request));
+            return reauthenticate(client, judging).await;
+        }
+        Event::AuthResponse(auth) => {
+            let mut judging = client.judging.take()?;
+            judging.answer(auth.data.map(|data| data.to_vec()));
+            return reauthenticate(client, judging).await;
+        }
+        Event::Disconnect(disconnect) => return Some(End::Client(disconnect)),
+        Event::Closed(cause) => return Some(End::Protocol(cause)),
+        Event::Connect(_) => {
+            // The connection reports it once, and closes on a second one.
+        }
+    }
+    None
+}
+
+fn publish<S: Socket>(client: &mut Client<S>, received: Received, now: Instant) -> Option<End> {
+    client.shared.metrics.messages_received.inc(received.qos() as u8);
+    let exactly_once = received
+        .packet_id()
+        .filter(|_| received.qos() == sluice_mqtt::packet::QoS::ExactlyOnce);
+    if let Some(packet_id) = exactly_once
+        && client.cell.lock().session.receive_qos2(packet_id) == Received2::Duplicate
+    {
+        client.link.conn.acknowledge_duplicate(received); // [MQTT-4.3.3-10]
+        return None;
+    }
+    let end = judge_and_publish(client, received, now);
+    if let (Err(Refused::Message), Some(packet_id)) = (&end, exactly_once) {
+        client.cell.lock().session.forget_qos2(packet_id); // [MQTT-4.3.3-9]
+    }
+    match end {
+        Err(Refused::Client(stop)) => Some(End::Broker(stop)),
+        Ok(()) | Err(Refused::Message) => None,
+    }
+}
+
+/// What was refused.
+enum Refused {
+    Message,
+    Client(Stop),
+}
+
+fn judge_and_publish<S: Socket>(
+    client: &mut Client<S>,
+    received: Received,
+    now: Instant,
+) -> Result<(), Refused> {
+    if received.qos() > client.effective.qos_max {
+        return Err(close(
+            client,
+            &received,
+            ReasonCode::QOS_NOT_SUPPORTED,
+            "QoS above the maximum",
+        ));
+    }
+    if received.retain() && !client.effective.retain_available {
+        return Err(close(
+            client,
+            &received,
+            ReasonCode::RETAIN_NOT_SUPPORTED,
+            "retain is not available",
+        ));
+    }
+    let refusal = if received.payload_too_large() {
+        Some(terms::refusal(
+            ReasonCode::QUOTA_EXCEEDED,
+            "the payload is too large",
+        ))
+    } else if !client.effective.topic_allowed(received.topic()) {
+        Some(terms::refusal(
+            ReasonCode::TOPIC_NAME_INVALID,
+            "the topic is reserved or has too many levels",
+        ))
+    } else {
+        None
+    };
+    if let Some(refusal) = refusal {
+        return Err(refuse(client, received, &refusal));
+    }
+    let received = judge(client, received)?;
+    let received = if client.gate.has_content() {
+        judge_content(client, received)?
+    } else {
+        Some(received)
+    };
+    if let Some(received) = received {
+        let receipt = client.shared.hub.publish(received.accept(), &client.cell, now);
+        client.link.conn.acknowledge(receipt);
+    }
+    Ok(())
+}
+
+/// The publish hooks. A message to be dropped counts as refused without telling the client.
+fn judge<S: Socket>(client: &mut Client<S>, received: Received) -> Result<Received, Refused> {
+    let payload_bytes = u32::try_from(received.payload().len()).unwrap_or(u32::MAX);
+    match client.gate.publish(
+        received.topic(),
+        received.qos() as u8,
+        received.retain(),
+        payload_bytes,
+    ) {
+        PublishVerdict::Allow { throttle_ms: 0 } => Ok(received),
+        PublishVerdict::Allow { throttle_ms } => {
+            let until = Instant::now() + Duration::from_millis(u64::from(throttle_ms));
+            client.paused_until = client.paused_until.max(Some(until));
+            Ok(received)
+        }
+        PublishVerdict::Deny(refusal) => Err(refuse(client, received, &refusal)),
+        PublishVerdict::Drop(refusal) => {
+            client.publish_refused(received.topic(), &refusal);
+            client.link.conn.acknowledge(received.discard());
+            Err(Refused::Message)
+        }
+        PublishVerdict::Disconnect(refusal) => {
+            client.publish_refused(received.topic(), &refusal);
+            drop(received);
+            Err(Refused::Client(Stop {
+                reason: terms::reason(&refusal),
+                text: "disconnected by a policy",
+            }))
+        }
+    }
+}
+
+/// The content hooks; a changed topic is judged again. `None`: acknowledged and forgotten.
+fn judge_content<S: Socket>(client: &mut Client<S>, received: Received) -> Result<Option<Received>, Refused> {
+    match client.gate.content(terms::content_message(&received)) {
+        ContentVerdict::Keep => Ok(Some(received)),
+        ContentVerdict::Drop(refusal) => {
+            client.publish_refused(received.topic(), &refusal);
+            client.link.conn.acknowledge(received.discard());
+            Ok(None)
+        }
+        ContentVerdict::Deny(refusal) => Err(refuse(client, received, &refusal)),
+        ContentVerdict::Replace(message) => {
+            let Some((topic, forwarded)) = terms::parts(&received, &message) else {
+                let text = "a content policy returned an invalid message";
+                let refusal = terms::refusal(ReasonCode::IMPLEMENTATION_SPECIFIC_ERROR, text);
+                return Err(refuse(client, received, &refusal));
+            };
+            let moved = *topic != **received.topic();
+            let replaced = received.replace(topic, message.payload, forwarded, message.retain);
+            if moved {
+                judge(client, replaced).map(Some)
+            } else {
+                Ok(Some(replaced))
+            }
+        }
+    }
+}
+
+fn refuse<S: Socket>(client: &mut Client<S>, received: Received, refusal: &Refusal) -> Refused {
+    client.publish_refused(received.topic(), refusal);
+    client
+        .link
+        .conn
+        .refuse_publish(received.refuse(terms::reason(refusal)));
+    Refused::Message
+}
+
+fn close<S: Socket>(
+    client: &Client<S>,
+    received: &Received,
+    reason: ReasonCode,
+    text: &'static str,
+) -> Refused {
+    let refusal = terms::refusal(reason, text);
+    client.publish_refused(received.topic(), &refusal);
+    Refused::Client(Stop { reason, text })
+}
+
+fn subscribe<S: Socket>(client: &mut Client<S>, request: Subscribe) -> Option<End> {
+    let id = request.subscription_id.and_then(NonZeroU32::new);
+    let mut reasons = Vec::with_capacity(request.filters.len());
+    for (filter, options) in &request.filters {
+        match subscribe_one(client, filter, *options, id) {
+            Ok(reason) => reasons.push(reason),
+            Err(stop) => return Some(End::Broker(stop)),
+        }
+    }
+    client.link.conn.suback(SubAck {
+        packet_id: request.packet_id,
+        reason_string: None,
+        user_properties: Vec::new(),
+        reasons,
+    });
+    None
+}
+
+fn subscribe_one<S: Socket>(
+    client: &mut Client<S>,
+    filter: &TopicFilter,
+    mut options: SubscriptionOptions,
+    id: Option<NonZeroU32>,
+) -> Result<ReasonCode, Stop> {
+    let refusal = match client
+        .gate
+        .subscribe(filter.filter(), option_bits(options, filter.share().is_some()))
+    {
+        SubscribeVerdict::Allow { qos } => {
+            let granted = sluice_mqtt::packet::QoS::new(qos).unwrap_or_default();
+            options.qos = options.qos.min(granted).min(client.effective.qos_max);
+            None
+        }
+        SubscribeVerdict::Deny(refusal) => Some(refusal),
+        SubscribeVerdict::Disconnect(refusal) => {
+            client.subscribe_refused(filter, &refusal);
+            return Err(Stop {
+                reason: terms::reason(&refusal),
+                text: "disconnected by a policy",
+            });
+        }
+    };
+    let refusal = match refusal {
+        Some(refusal) => refusal,
+        None => match client
+            .shared
+            .hub
+            .subscribe(&client.cell, client.connection, filter, options, id)
+        {
+            Ok(subscribed) => {
+                client.replays.extend(subscribed.replay);
+                return Ok(granted(options));
+            }
+            Err(SubscribeError::TooMany) => terms::refusal(
+                ReasonCode::QUOTA_EXCEEDED,
+                "the session has as many subscriptions as it may",
+            ),
+            Err(SubscribeError::FilterTooLong) => {
+                terms::refusal(ReasonCode::TOPIC_FILTER_INVALID, "the filter has too many levels")
+            }
+            Err(SubscribeError::Gone) => terms::refusal(ReasonCode::UNSPECIFIED_ERROR, "the session is gone"),
+        },
+    };
+    client.subscribe_refused(filter, &refusal);
+    Ok(terms::reason(&refusal))
+}
+
+fn granted(options: SubscriptionOptions) -> ReasonCode {
+    match options.qos {
+        sluice_mqtt::packet::QoS::AtMostOnce => ReasonCode::SUCCESS,
+        sluice_mqtt::packet::QoS::AtLeastOnce => ReasonCode::GRANTED_QOS_1,
+        sluice_mqtt::packet::QoS::ExactlyOnce => ReasonCode::GRANTED_QOS_2,
+    }
+}
+
+fn unsubscribe<S: Socket>(client: &mut Client<S>, request: Unsubscribe) {
+    let answer = |filter: &TopicFilter| {
+        if client.shared.hub.unsubscribe(&client.cell, filter) {
+            ReasonCode::SUCCESS
+        } else {
+            ReasonCode::NO_SUBSCRIPTION_EXISTED
+        }
+    };
+    let reasons = request.filters.iter().map(answer).collect();
+    client.link.conn.unsuback(UnsubAck {
+        packet_id: request.packet_id,
+        reason_string: None,
+        user_properties: Vec::new(),
+        reasons,
+    });
+}
+
+/// Re-authentication (section 4.12.1): judged like a CONNECT while everything else goes on; a failure ends the
+/// connection.
+async fn reauthenticate<S: Socket>(client: &mut Client<S>, mut judging: Judging) -> Option<End> {
+    match judging.step().await {
+        Step::Challenge(data) => {
+            client.link.conn.challenge(Some(data.into()));
+            client.judging = Some(judging);
+            None
+        }
+        Step::Decided(Decision::Admit { gate, admission }) => {
+            if gate.mountpoint() != client.gate.mountpoint() {
+                let text = "re-authentication gave the client another mount point";
+                return Some(End::Broker(Stop {
+                    reason: ReasonCode::NOT_AUTHORIZED,
+                    text,
+                }));
+            }
+            client.gate = *gate;
+            client.apply_limits();
+            client.link.conn.reauthenticated(admission.connack.auth_data);
+            client
+                .shared
+                .hub
+                .judge_subscriptions(&client.cell, &mut client.gate);
+            None
+        }
+        Step::Decided(Decision::Deny(refusal)) => {
+            client.session_refused(&refusal);
+            Some(End::Broker(Stop {
+                reason: terms::reason(&refusal),
+                text: "re-authentication failed",
+            }))
+        }
+    }
+}
+
+impl<S: Socket> Client<S> {
+    pub(super) fn session_refused(&self, refusal: &Refusal) {
+        self.shared.events.emit(Fact::SessionRefused {
+            client: report::client(&self.cell.key.client_id, &self.peer),
+            refusal: report::refusal(refusal),
+        });
+    }
+
+    fn publish_refused(&self, topic: &str, refusal: &Refusal) {
+        self.shared.events.emit(Fact::PublishRefused {
+            client: report::client(&self.cell.key.client_id, &self.peer),
+            topic,
+            refusal: report::refusal(refusal),
+        });
+    }
+
+    fn subscribe_refused(&self, filter: &TopicFilter, refusal: &Refusal) {
+        self.shared.events.emit(Fact::SubscribeRefused {
+            client: report::client(&self.cell.key.client_id, &self.peer),
+            filter: filter.as_str(),
+            refusal: report::refusal(refusal),
+        });
+    }
+}

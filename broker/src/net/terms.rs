@@ -1,0 +1,396 @@
+//! Translations at the edge: packets to what policies see, and budgets and limits to what the protocol enforces.
+
+use crate::config::{self, Limits};
+use crate::hub::SessionKey;
+use crate::policy::verdict::{
+    Admission, Budget, ConnectPurpose, ConnectRequest, ContentMessage, Peer, ProtocolVersion, QueueOverflow,
+    Refusal, WillSummary,
+};
+use crate::report;
+use sluice_mqtt::conn::{Received, Terms};
+use sluice_mqtt::packet::{Auth, ConnAck, Connect, PublishProperties, QoS, Version, Will};
+use sluice_mqtt::reason::ReasonCode;
+use sluice_mqtt::session::{Overflow, SessionLimits};
+use sluice_mqtt::text::Text;
+use sluice_mqtt::topic::{TopicName, levels};
+use sluice_mqtt::wire::property::{ForwardedBuilder, ForwardedProperties, ForwardedProperty};
+use std::num::NonZeroU16;
+use std::time::Duration;
+
+/// What is enforced for one client: the strictest of the configuration and the policies' budget.
+#[derive(Clone, Debug)]
+pub(super) struct Effective {
+    pub(super) packet_bytes_max: u32,
+    pub(super) payload_bytes_max: u32,
+    pub(super) qos_max: QoS,
+    pub(super) retain_available: bool,
+    pub(super) subscriptions_max: u32,
+    pub(super) session_expiry_seconds_max: u32,
+    receive_max: NonZeroU16,
+    topic_alias_max: u16,
+    topic_levels_max: u16,
+    keep_alive_seconds_max: u16,
+    pub(super) will_delay_seconds_max: u32,
+    session: SessionLimits,
+}
+
+impl Effective {
+    pub(super) fn new(limits: &Limits, budget: &Budget) -> Self {
+        let receive_max = budget
+            .inflight_max
+            .map_or(limits.receive_max, |max| limits.receive_max.min(max));
+        let configured = match limits.queue_overflow {
+            config::QueueOverflow::DropNew => Overflow::DropNew,
+            config::QueueOverflow::DropOldest => Overflow::DropOldest,
+            config::QueueOverflow::Disconnect => Overflow::Disconnect,
+        };
+        let overflow = match budget.queue_overflow {
+            None => configured,
+            Some(QueueOverflow::DropNew) => Overflow::DropNew,
+            Some(QueueOverflow::DropOldest) => Overflow::DropOldest,
+            Some(QueueOverflow::Disconnect) => Overflow::Disconnect,
+        };
+        Self {
+            packet_bytes_max: least(limits.packet_bytes_max, budget.packet_bytes_max),
+            payload_bytes_max: least(limits.payload_bytes_max, budget.payload_bytes_max),
+            qos_max: limits.qos_max,
+            retain_available: limits.retain_available,
+            subscriptions_max: least(limits.subscriptions_max, budget.subscriptions_max),
+            session_expiry_seconds_max: least(
+                seconds(limits.session_expiry_max),
+                budget.session_expiry_seconds_max,
+            ),
+            receive_max: NonZeroU16::new(receive_max).unwrap_or(NonZeroU16::MIN),
+            topic_alias_max: limits.topic_alias_max,
+            topic_levels_max: limits.topic_levels_max,
+            keep_alive_seconds_max: limits
+                .keep_alive_max
+                .map_or(0, |max| u16::try_from(max.as_secs()).unwrap_or(u16::MAX)),
+            will_delay_seconds_max: seconds(limits.will_delay_max),
+            session: SessionLimits {
+                queue_messages_max: least(limits.queue_messages_max, budget.queue_messages_max),
+                queue_bytes_max: least(limits.queue_bytes_max, budget.queue_bytes_max),
+                overflow,
+                inflight_max: least(limits.inflight_max, budget.inflight_max),
+            },
+        }
+    }
+
+    pub(super) fn session_limits(&self) -> SessionLimits {
+        self.session
+    }
+
+    /// Whether a client may publish there: `$SYS` and `$share` are the broker's own.
+    pub(super) fn topic_allowed(&self, topic: &str) -> bool {
+        let reserved = topic.starts_with("$SYS/") || topic.starts_with("$share/");
+        !reserved && levels(topic) <= usize::from(self.topic_levels_max)
+    }
+
+    /// Seconds the session is to outlive its connection: what the client asks, up to the maximum.
+    pub(super) fn session_expiry_seconds(&self, connect: &Connect) -> u32 {
+        requested_expiry(connect).min(self.session_expiry_seconds_max)
+    }
+
+    fn keep_alive_seconds(&self, connect: &Connect, admission: &Admission) -> u16 {
+        let asked = connect.keep_alive_seconds;
+        let max = self.keep_alive_seconds_max;
+        let capped = if max > 0 && (asked == 0 || asked > max) {
+            max
+        } else {
+            asked
+        };
+        admission.connack.server_keep_alive_seconds.unwrap_or(capped)
+    }
+
+    /// What the connection is to enforce.
+    pub(super) fn terms(&self, connect: &Connect, admission: &Admission) -> Terms {
+        // Before 5.0 a client cannot be told another keep alive than its own.
+        let told = connect.version == Version::V5;
+        let keep_alive_seconds = if told {
+            self.keep_alive_seconds(connect, admission)
+        } else {
+            connect.keep_alive_seconds
+        };
+        Terms {
+            receive_max: self.receive_max,
+            topic_alias_max: self.topic_alias_max,
+            packet_bytes_max: self.packet_bytes_max,
+            payload_bytes_max: self.payload_bytes_max,
+            keep_alive_seconds,
+            session_expiry_seconds: self.session_expiry_seconds(connect),
+        }
+    }
+}
+
+fn least<T: Ord>(limit: T, budget: Option<T>) -> T {
+    match budget {
+        Some(budget) => limit.min(budget),
+        None => limit,
+    }
+}
+
+/// Whole seconds; what is longer than 136 years is for ever.
+fn seconds(duration: Duration) -> u32 {
+    u32::try_from(duration.as_secs()).unwrap_or(u32::MAX)
+}
+
+fn requested_expiry(connect: &Connect) -> u32 {
+    match connect.version {
+        Version::V5 => connect.session_expiry_seconds.unwrap_or(0),
+        // A session without Clean Session has no end of its own in 3.1.1.
+        Version::V31 | Version::V311 if connect.clean_start => 0,
+        Version::V31 | Version::V311 => u32::MAX,
+    }
+}
+
+/// The CONNACK of a client that was let in; values at their defaults are not told.
+pub(super) fn connack(
+    connect: &Connect,
+    admission: &Admission,
+    effective: &Effective,
+    assigned_client_id: Option<Text>,
+    session_present: bool,
+) -> ConnAck {
+    let mut connack = ConnAck::new(ReasonCode::SUCCESS);
+    let expiry = effective.session_expiry_seconds(connect);
+    let keep_alive = effective.keep_alive_seconds(connect, admission);
+    let text = |text: &Option<String>| text.as_deref().and_then(|text| Text::try_from(text).ok());
+    connack.session_present = session_present;
+    connack.session_expiry_seconds = (expiry != requested_expiry(connect)).then_some(expiry);
+    connack.receive_max = (effective.receive_max != NonZeroU16::MAX).then_some(effective.receive_max);
+    connack.qos_max = (effective.qos_max < QoS::ExactlyOnce).then_some(effective.qos_max);
+    connack.retain_available = effective.retain_available;
+    connack.packet_bytes_max = Some(effective.packet_bytes_max);
+    connack.assigned_client_id = assigned_client_id;
+    connack.topic_alias_max = effective.topic_alias_max;
+    connack.server_keep_alive_seconds = (keep_alive != connect.keep_alive_seconds).then_some(keep_alive);
+    connack.reason_string = text(&admission.connack.reason_string);
+    if connect.request_response_information {
+        connack.response_information = text(&admission.connack.response_information); // [MQTT-3.1.2-28]
+    }
+    for (name, value) in &admission.connack.user_properties {
+        if let (Ok(name), Ok(value)) = (Text::try_from(name.as_str()), Text::try_from(value.as_str())) {
+            connack.user_properties.push((name, value));
+        }
+    }
+    connack.auth_method = connect.auth_method.clone();
+    connack.auth_data = admission
+        .connack
+        .auth_data
+        .clone()
+        .filter(|_| connect.auth_method.is_some());
+    connack
+}
+
+/// A CONNECT as policies see it.
+pub(super) fn connect_request(
+    connect: &Connect,
+    session: u64,
+    assigned_client_id: Option<String>,
+    peer: &Peer,
+) -> ConnectRequest {
+    let pairs = connect
+        .user_properties
+        .iter()
+        .map(|(name, value)| (name.to_string(), value.to_string()));
+    ConnectRequest {
+        purpose: ConnectPurpose::Connect,
+        session,
+        client_id: connect.client_id.to_string(),
+        assigned_client_id,
+        username: connect.username.as_ref().map(ToString::to_string),
+        password: connect.password.clone(),
+        protocol: protocol_version(connect.version),
+        clean_start: connect.clean_start,
+        keep_alive_seconds: connect.keep_alive_seconds,
+        session_expiry_seconds: requested_expiry(connect),
+        will: connect.will.as_ref().map(will_summary),
+        user_properties: pairs.collect(),
+        auth_method: connect.auth_method.as_ref().map(ToString::to_string),
+        auth_data: connect.auth_data.clone(),
+        peer: peer.clone(),
+        nonce: random(),
+    }
+}
+
+/// As the specification and operators call it.
+pub(super) fn version_name(version: Version) -> &'static str {
+    match version {
+        Version::V31 => "3.1",
+        Version::V311 => "3.1.1",
+        Version::V5 => "5.0",
+    }
+}
+
+fn protocol_version(version: Version) -> ProtocolVersion {
+    match version {
+        Version::V31 => ProtocolVersion::V3_1,
+        Version::V311 => ProtocolVersion::V3_1_1,
+        Version::V5 => ProtocolVersion::V5_0,
+    }
+}
+
+fn will_summary(will: &Will) -> WillSummary {
+    WillSummary {
+        topic: will.topic.to_string(),
+        payload_bytes: u32::try_from(will.payload.len()).unwrap_or(u32::MAX),
+        qos: will.qos as u8,
+        retain: will.retain,
+        delay_seconds: will.delay_seconds,
+    }
+}
+
+/// Unpredictable bytes; all zero only if the operating system has none, which no session number repeats.
+pub(super) fn random<const N: usize>() -> [u8; N] {
+    let mut bytes = [0; N];
+    if let Err(error) = getrandom::fill(&mut bytes) {
+        tracing::error!(%error, "the operating system gives no random bytes");
+    }
+    bytes
+}
+
+/// An identifier for a client that leaves the choice to the broker.
+pub(super) fn assigned_client_id() -> String {
+    random::<12>()
+        .iter()
+        .fold(String::from("sluice-"), |mut id, byte| {
+            id.push_str(&format!("{byte:02x}"));
+            id
+        })
+}
+
+/// The name of a client's session.
+pub(super) fn session_key(client_id: &str, mountpoint: Option<&str>) -> SessionKey {
+    SessionKey {
+        mountpoint: mountpoint.unwrap_or_default().into(),
+        client_id: client_id.into(),
+    }
+}
+
+/// A will that does not pin the buffer its CONNECT was read into, its delay within the maximum.
+pub(super) fn detach_will(will: Will, delay_seconds_max: u32) -> Will {
+    let copy = |bytes: &bytes::Bytes| bytes::Bytes::copy_from_slice(bytes);
+    let topic = TopicName::new(will.topic.text().detach()).unwrap_or(will.topic);
+    let forwarded = copy(&will.properties.forwarded);
+    let properties = PublishProperties {
+        forwarded,
+        ..will.properties
+    };
+    let delay_seconds = will.delay_seconds.min(delay_seconds_max);
+    Will {
+        topic,
+        payload: copy(&will.payload),
+        properties,
+        delay_seconds,
+        ..will
+    }
+}
+
+/// A message as content policies see it.
+pub(super) fn content_message(received: &Received) -> ContentMessage {
+    let mut message = ContentMessage {
+        topic: received.topic().to_string(),
+        payload: received.payload().clone(),
+        qos: received.qos() as u8,
+        retain: received.retain(),
+        content_type: None,
+        response_topic: None,
+        correlation_data: None,
+        user_properties: Vec::new(),
+    };
+    for property in ForwardedProperties::new(&received.properties().forwarded) {
+        match property {
+            ForwardedProperty::PayloadFormat(_) => {}
+            ForwardedProperty::ContentType(text) => message.content_type = Some(text.to_string()),
+            ForwardedProperty::ResponseTopic(text) => message.response_topic = Some(text.to_string()),
+            ForwardedProperty::CorrelationData(data) => message.correlation_data = Some(data.to_vec().into()),
+            ForwardedProperty::User(name, value) => {
+                message
+                    .user_properties
+                    .push((name.to_string(), value.to_string()));
+            }
+        }
+    }
+    message
+}
+
+/// The topic and forwarded properties that a content policy wants instead; `None` if they are not valid.
+pub(super) fn parts(received: &Received, message: &ContentMessage) -> Option<(TopicName, bytes::Bytes)> {
+    let topic = TopicName::new(Text::try_from(message.topic.as_str()).ok()?).ok()?;
+    let mut forwarded = ForwardedBuilder::new();
+    for property in ForwardedProperties::new(&received.properties().forwarded) {
+        if let ForwardedProperty::PayloadFormat(_) = property {
+            forwarded.push(property);
+        }
+    }
+    if let Some(content_type) = &message.content_type {
+        forwarded.push(ForwardedProperty::ContentType(content_type));
+    }
+    if let Some(response_topic) = &message.response_topic {
+        forwarded.push(ForwardedProperty::ResponseTopic(response_topic));
+    }
+    if let Some(data) = &message.correlation_data {
+        forwarded.push(ForwardedProperty::CorrelationData(data));
+    }
+    for (name, value) in &message.user_properties {
+        forwarded.push(ForwardedProperty::User(name, value));
+    }
+    Some((topic, forwarded.finish().ok()?))
+}
+
+/// What re-authentication tells policies of a client again.
+pub(super) struct Identity {
+    version: ProtocolVersion,
+    username: Option<String>,
+    auth_method: Option<String>,
+}
+
+impl Identity {
+    pub(super) fn new(connect: &Connect) -> Self {
+        Self {
+            version: protocol_version(connect.version),
+            username: connect.username.as_ref().map(ToString::to_string),
+            auth_method: connect.auth_method.as_ref().map(ToString::to_string),
+        }
+    }
+}
+
+/// An AUTH 0x19 as policies see it: the identity of the session with new authentication data.
+pub(super) fn reauthentication_request(
+    identity: &Identity,
+    auth: Auth,
+    client_id: &str,
+    session: u64,
+    peer: &Peer,
+) -> ConnectRequest {
+    ConnectRequest {
+        purpose: ConnectPurpose::Reauthenticate,
+        session,
+        client_id: client_id.to_string(),
+        assigned_client_id: None,
+        username: identity.username.clone(),
+        password: None,
+        protocol: identity.version,
+        clean_start: false,
+        keep_alive_seconds: 0,
+        session_expiry_seconds: 0,
+        will: None,
+        user_properties: Vec::new(),
+        auth_method: identity.auth_method.clone(),
+        auth_data: auth.data,
+        peer: peer.clone(),
+        nonce: random(),
+    }
+}
+
+/// A refusal by the broker itself rather than by a policy.
+pub(super) fn refusal(reason: ReasonCode, text: &str) -> Refusal {
+    report::by_broker(reason.code(), text)
+}
+
+/// The reason code of a refusal; what is no reason code counts as Not authorized.
+pub(super) fn reason(refusal: &Refusal) -> ReasonCode {
+    ReasonCode::new(refusal.reason)
+        .filter(|reason| reason.is_error())
+        .unwrap_or(ReasonCode::NOT_AUTHORIZED)
+}

@@ -1,0 +1,104 @@
+//! The threads that drive connections: one runtime each, so that a connection, its policy instances and its wake-ups
+//! stay on one thread.
+
+use super::{Shared, driver};
+use crate::policy::verdict::Peer;
+use std::net::TcpStream;
+use std::sync::Arc;
+use std::thread;
+use tokio::sync::mpsc;
+use tokio::task::LocalSet;
+
+/// Accepted sockets waiting for a worker; more are left in the kernel's backlog.
+const ACCEPTED_MAX: usize = 1_024;
+
+/// A socket on its way to a worker.
+struct Accepted {
+    socket: TcpStream,
+    peer: Arc<Peer>,
+    /// Dropped when the connection has ended: shutdown waits for all of them.
+    open: mpsc::Sender<()>,
+}
+
+/// All workers.
+pub struct Workers {
+    queues: Vec<mpsc::Sender<Accepted>>,
+    next: usize,
+    open: mpsc::Sender<()>,
+    closed: mpsc::Receiver<()>,
+}
+
+impl Workers {
+    /// Starts `count` threads.
+    ///
+    /// # Errors
+    /// When the operating system gives no thread or no event queue.
+    pub fn start(count: usize, shared: &Shared) -> std::io::Result<Self> {
+        let queues = (0..count)
+            .map(|number| start(number, shared.clone()))
+            .collect::<Result<_, _>>()?;
+        let (open, closed) = mpsc::channel(1);
+        Ok(Self {
+            queues,
+            next: 0,
+            open,
+            closed,
+        })
+    }
+
+    /// Hands a socket to the next worker in turn.
+    pub async fn drive(&mut self, socket: TcpStream, peer: Arc<Peer>) {
+        let accepted = Accepted {
+            socket,
+            peer,
+            open: self.open.clone(),
+        };
+        self.next = (self.next + 1) % self.queues.len().max(1);
+        if let Some(queue) = self.queues.get(self.next) {
+            // A worker ends only with its queue, and the queue only with `self`.
+            let _ = queue.send(accepted).await;
+        }
+    }
+
+    /// Waits until every connection has ended.
+    pub async fn drained(mut self) {
+        drop(self.open);
+        drop(self.queues);
+        while self.closed.recv().await.is_some() {}
+    }
+}
+
+fn start(number: usize, shared: Shared) -> std::io::Result<mpsc::Sender<Accepted>> {
+    let (queue, mut accepted) = mpsc::channel::<Accepted>(ACCEPTED_MAX);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let run = move || {
+        let connections = LocalSet::new();
+        connections.block_on(&runtime, async move {
+            while let Some(Accepted { socket, peer, open }) = accepted.recv().await {
+                let shared = shared.clone();
+                tokio::task::spawn_local(async move {
+                    serve(socket, shared, peer).await;
+                    drop(open);
+                });
+            }
+        });
+        // No more will come; those that are open go on until they end.
+        runtime.block_on(connections);
+    };
+    thread::Builder::new()
+        .name(format!("sluice-worker-{number}"))
+        .spawn(run)?;
+    Ok(queue)
+}
+
+async fn serve(socket: TcpStream, shared: Shared, peer: Arc<Peer>) {
+    shared.metrics.connections_total.inc();
+    shared.metrics.connections_current.inc();
+    match tokio::net::TcpStream::from_std(socket) {
+        Ok(socket) => driver::serve(socket, shared.clone(), peer).await,
+        Err(error) => tracing::error!(%error, "an accepted socket cannot be watched"),
+    }
+    shared.metrics.connections_current.dec();
+}

@@ -1,0 +1,217 @@
+//! A broker from start to stop: builds the parts, reloads them on SIGHUP, drains them on SIGTERM.
+
+use crate::config::Config;
+use crate::event::{Event, Events};
+use crate::gating::{self, Observer};
+use crate::hub::{Hub, Stop};
+use crate::metrics::Metrics;
+use crate::net::{ListenError, Listeners, Shared, Workers};
+use crate::policy::{Policies, PolicyError, SessionAction};
+use crate::store::Memory;
+use sluice_mqtt::reason::ReasonCode;
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::{mpsc, watch};
+
+/// How long clients have to take their farewell when the broker stops.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Why a broker could not start.
+#[derive(Debug)]
+pub enum RunError {
+    /// The policies: no listener opens without a gate.
+    Policies(Vec<PolicyError>),
+    /// A listener.
+    Listen(ListenError),
+    /// The threads, the signals.
+    System(&'static str, io::Error),
+}
+
+impl fmt::Display for RunError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Policies(errors) => f.write_str(&lines(errors)),
+            Self::Listen(error) => error.fmt(f),
+            Self::System(what, error) => write!(f, "{what}: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for RunError {}
+
+fn lines(errors: &[PolicyError]) -> String {
+    errors
+        .iter()
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join("\n")
+}
+
+/// Reads the configuration again, for SIGHUP; the error says everything that is wrong.
+pub type ReadConfig = Box<dyn Fn() -> Result<Config, String>>;
+
+/// Runs a broker until SIGTERM or SIGINT.
+///
+/// # Errors
+/// See [`RunError`]; nothing listens then.
+pub fn run(config: &Config, read_again: &ReadConfig) -> Result<(), RunError> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| RunError::System("the event loop cannot start", error))?;
+    runtime.block_on(operate(config, read_again))
+}
+
+async fn operate(config: &Config, read_again: &ReadConfig) -> Result<(), RunError> {
+    let metrics = Arc::new(Metrics::default());
+    let events = Events::new(Arc::clone(&metrics));
+    let observer = Arc::new(Observer(events.clone()));
+    let policies = Policies::start(gating::policies(config), observer).map_err(RunError::Policies)?;
+    let hub = Hub::new(
+        config.limits.clone(),
+        Arc::new(Memory),
+        Arc::clone(&metrics),
+        events.clone(),
+    );
+    let shared = Shared::new(config, hub.clone(), policies.clone(), events.clone());
+    let mut workers = Workers::start(worker_count(config), &shared)
+        .map_err(|error| RunError::System("a worker thread cannot start", error))?;
+    let listeners = Listeners::bind(&config.listeners, &shared).map_err(RunError::Listen)?;
+    let mut signals = Signals::new().map_err(|error| RunError::System("signals cannot be watched", error))?;
+    start_tasks(config, &hub, &policies);
+    let (stop, stopping) = watch::channel(false);
+    let accepting = tokio::spawn({
+        let shared = shared.clone();
+        async move {
+            listeners.accept(&shared, &mut workers, stopping).await;
+            workers
+        }
+    });
+
+    while let Order::Reload = signals.next().await {
+        reload(read_again, &shared);
+    }
+    events.emit(Event::ShuttingDown {
+        connections: metrics.connections_current.get(),
+    });
+    // Nobody receives if accepting has failed; then there is nothing to stop.
+    let _ = stop.send(true);
+    if let Ok(workers) = accepting.await {
+        hub.stop_all(&Stop {
+            reason: ReasonCode::SERVER_SHUTTING_DOWN,
+            text: "the broker is shutting down",
+        });
+        // Whoever does not take its farewell in time is cut off.
+        let _ = tokio::time::timeout(DRAIN_TIMEOUT, workers.drained()).await;
+    }
+    events.emit(Event::Stopped);
+    events.flush();
+    Ok(())
+}
+
+/// As configured, else one per processor.
+fn worker_count(config: &Config) -> usize {
+    config
+        .workers
+        .unwrap_or_else(|| thread::available_parallelism().map_or(1, std::num::NonZero::get))
+}
+
+/// What goes on beside the connections.
+fn start_tasks(config: &Config, hub: &Hub, policies: &Policies) {
+    let house = hub.clone();
+    tokio::spawn(async move { house.keep_house().await });
+    if let Some(every) = config.sys_interval {
+        let hub = hub.clone();
+        tokio::spawn(async move { hub.publish_sys(every).await });
+    }
+    tokio::spawn(judge_after_swaps(hub.clone(), policies.clone()));
+    tokio::spawn(act_for_policies(hub.clone(), policies.actions()));
+}
+
+/// Every swap of policies makes every session be judged again.
+async fn judge_after_swaps(hub: Hub, policies: Policies) {
+    let mut changes = policies.changes();
+    loop {
+        hub.metrics().policy_generation.set(policies.generation());
+        if changes.changed().await.is_err() {
+            return;
+        }
+        changes.mark_unchanged();
+        hub.judge_again().await;
+    }
+}
+
+/// What policies do to sessions through the `sessions` capability.
+async fn act_for_policies(hub: Hub, mut actions: mpsc::Receiver<SessionAction>) {
+    while let Some(action) = actions.recv().await {
+        match action {
+            SessionAction::Disconnect { session, reason, .. } => {
+                let reason = ReasonCode::new(reason).filter(|reason| reason.is_error());
+                let reason = reason.unwrap_or(ReasonCode::ADMINISTRATIVE_ACTION);
+                hub.stop_session(
+                    session,
+                    &Stop {
+                        reason,
+                        text: "disconnected by a policy",
+                    },
+                );
+            }
+            SessionAction::SetBudget {
+                session,
+                policy,
+                budget,
+            } => {
+                hub.set_budget(session, policy.to_string(), budget);
+            }
+        }
+    }
+}
+
+/// Reads the configuration again and puts in force what may change while running; all or nothing.
+fn reload(read_again: &ReadConfig, shared: &Shared) {
+    let rejected = |error: &str| shared.events.emit(Event::ConfigRejected { error });
+    let config = match read_again() {
+        Ok(config) => config,
+        Err(problems) => return rejected(&problems),
+    };
+    if let Err(errors) = shared.policies.reload(gating::policies(&config)) {
+        return rejected(&lines(&errors));
+    }
+    shared.apply(&config);
+    if let Some(file) = &config.file {
+        shared.events.emit(Event::ConfigReloaded { file });
+    }
+}
+
+enum Order {
+    Reload,
+    Stop,
+}
+
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    fn new() -> io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
+
+    async fn next(&mut self) -> Order {
+        tokio::select! {
+            _ = self.terminate.recv() => Order::Stop,
+            _ = self.interrupt.recv() => Order::Stop,
+            _ = self.hangup.recv() => Order::Reload,
+        }
+    }
+}
