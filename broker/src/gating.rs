@@ -10,7 +10,7 @@ pub(crate) fn policies(config: &Config) -> PoliciesConfig {
     let spec = |policy: &config::PolicyConfig| PolicySpec {
         name: policy.name.clone(),
         source: match &policy.source {
-            config::PolicySource::Builtin(_) => PolicySource::Embedded,
+            config::PolicySource::StaticUsers => PolicySource::Embedded,
             config::PolicySource::File(path) => PolicySource::File(path.clone()),
         },
         settings: policy.settings.clone(),

@@ -23,6 +23,7 @@ enum Command {
 
 /// Runs the command that the arguments name.
 #[must_use]
+#[allow(clippy::print_stderr)] // Before there is a log.
 pub fn main() -> ExitCode {
     let Command::Run { config, listen } = Command::parse();
     tracing_subscriber::fmt()
@@ -39,13 +40,14 @@ pub fn main() -> ExitCode {
         Ok(read)
     };
     let outcome = read().and_then(|config| {
+        let _logging = crate::log::start(&config.log)?;
         let again = Box::new(read) as crate::ReadConfig;
         crate::run(&config, &again).map_err(|error| error.to_string())
     });
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            tracing::error!(%error, "the broker cannot start");
+            eprintln!("{error}");
             ExitCode::FAILURE
         }
     }
