@@ -66,8 +66,9 @@ impl Output {
             left -= part;
         }
         self.tail.advance(left.min(self.tail.len()));
-        if self.is_empty() && self.tail.capacity() > OUTPUT_KEPT_BYTES_MAX {
-            self.tail = BytesMut::new();
+        // What was advanced over no longer counts as capacity: ask for the whole buffer back before judging it.
+        if self.is_empty() && self.tail.try_reclaim(OUTPUT_KEPT_BYTES_MAX + 1) {
+            *self = Self::default();
         }
     }
 

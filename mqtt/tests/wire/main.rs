@@ -8,12 +8,66 @@
     clippy::indexing_slicing
 )]
 
+mod accept;
+mod connect;
 mod examples;
+mod hostile;
+mod output;
+mod properties;
+mod publish;
+mod reject;
+mod round_trip;
+mod size;
+mod strategy;
+mod subscriptions;
 
 use bytes::BytesMut;
 use sluice_mqtt::packet::{Packet, Version};
 use sluice_mqtt::wire::{DecodeLimits, Output, WireError, decode, encode};
 use std::io::IoSlice;
+
+const V31: Version = Version::V31;
+const V311: Version = Version::V311;
+const V5: Version = Version::V5;
+const BEFORE_5: &[Version] = &[V31, V311];
+const ALL: &[Version] = &[V31, V311, V5];
+
+/// A packet: its first byte, the right Remaining Length, and the parts of its body.
+fn packet(first: u8, body: &[&[u8]]) -> Vec<u8> {
+    let body = body.concat();
+    let mut bytes = vec![first];
+    bytes.extend(varint(body.len()));
+    bytes.extend(body);
+    bytes
+}
+
+/// A property block: its length and the properties.
+fn block(properties: &[&[u8]]) -> Vec<u8> {
+    let properties = properties.concat();
+    let mut bytes = varint(properties.len());
+    bytes.extend(properties);
+    bytes
+}
+
+/// A string or binary value behind its length.
+fn field(bytes: &[u8]) -> Vec<u8> {
+    let mut field = u16::try_from(bytes.len()).unwrap().to_be_bytes().to_vec();
+    field.extend(bytes);
+    field
+}
+
+fn varint(mut value: usize) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    loop {
+        let low = u8::try_from(value & 0x7F).unwrap();
+        value >>= 7;
+        if value == 0 {
+            bytes.push(low);
+            return bytes;
+        }
+        bytes.push(low | 0x80);
+    }
+}
 
 /// Everything queued for writing, in order.
 fn written(out: &Output) -> Vec<u8> {
@@ -40,4 +94,13 @@ fn decoded(version: Version, bytes: &[u8]) -> Result<Option<Packet>, WireError> 
         input.len()
     );
     Ok(packet)
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Wrong answers to a table of vectors, all at once.
+fn report(wrong: Vec<String>) {
+    assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
 }
