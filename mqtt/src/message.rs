@@ -1,12 +1,10 @@
 //! The application message: what is routed, queued and retained.
 
+use crate::limits::VECTORED_PAYLOAD_BYTES_MIN;
 use crate::packet::{PublishProperties, QoS, Will};
 use bytes::Bytes;
 use std::fmt;
 use std::time::{Duration, Instant};
-
-/// Payloads of at least this many bytes are kept apart, so that they can be written without copying them again.
-const SHARED_PAYLOAD_BYTES_MIN: usize = 4 * 1024;
 
 /// An application message: immutable, detached from the buffer it was read into, shared by all who are to get it.
 ///
@@ -48,7 +46,7 @@ impl Message {
     /// A message with copies of these parts.
     #[must_use]
     pub fn new(parts: MessageParts<'_>) -> Self {
-        let large = parts.payload.len() >= SHARED_PAYLOAD_BYTES_MIN;
+        let large = parts.payload.len() >= VECTORED_PAYLOAD_BYTES_MIN;
         let inline: &[u8] = if large { &[] } else { parts.payload };
         let topic_bytes = parts.mountpoint.len() + parts.topic.len();
         let mut bytes = Vec::with_capacity(topic_bytes + parts.forwarded.len() + inline.len());

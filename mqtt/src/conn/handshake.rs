@@ -5,6 +5,7 @@ use super::inbound::{Announced, Inbound};
 use super::keepalive::KeepAlive;
 use super::refusal::listed;
 use super::{Breach, CloseCause, Connection, Event, Phase, Reauth};
+use crate::limits::PACKET_BYTES_MAX;
 use crate::packet::{Auth, ConnAck, Connect, Disconnect, Packet, PacketType, QoS, Version};
 use crate::reason::ReasonCode;
 use crate::text::Text;
@@ -98,6 +99,20 @@ impl Hello {
     }
 }
 
+impl Connect {
+    /// Seconds the client wants its session to outlive the connection; `u32::MAX`: for ever.
+    ///
+    /// Before 5.0 a session has no interval: it ends with the connection (Clean Session) or not at all.
+    #[must_use]
+    pub fn session_expiry_wanted(&self) -> u32 {
+        match self.version {
+            Version::V5 => self.session_expiry_seconds.unwrap_or(0),
+            Version::V31 | Version::V311 if self.clean_start => 0,
+            Version::V31 | Version::V311 => u32::MAX,
+        }
+    }
+}
+
 impl Connection {
     /// CONNECT has come.
     pub(super) fn greet(&mut self, connect: Box<Connect>) -> Result<Option<Event>, CloseCause> {
@@ -164,6 +179,7 @@ impl Connection {
         connack.receive_max = (terms.receive_max != NonZeroU16::MAX).then_some(terms.receive_max);
         connack.qos_max = connack.qos_max.filter(|qos| *qos < QoS::ExactlyOnce);
         connack.topic_alias_max = terms.topic_alias_max;
+        // A server that takes the largest packet there can be has no maximum to tell.
         connack.packet_bytes_max = Some(terms.packet_bytes_max).filter(|bytes| *bytes < PACKET_BYTES_MAX);
         let keep_alive = terms.keep_alive_seconds;
         connack.server_keep_alive_seconds = (keep_alive != hello.keep_alive_seconds).then_some(keep_alive);
@@ -331,6 +347,3 @@ impl Connection {
         )
     }
 }
-
-/// The largest packet there can be (section 2.1.4): a server that takes it has no Maximum Packet Size to tell.
-const PACKET_BYTES_MAX: u32 = 268_435_455 + 5;

@@ -2,10 +2,15 @@
 #![allow(
     clippy::expect_used,
     clippy::panic,
+    clippy::indexing_slicing,
     reason = "what a test sets up wrongly is to fail the test"
 )]
 
+mod client;
 mod pair;
+pub mod script;
+#[cfg(test)]
+mod tests;
 mod words;
 
 pub use pair::{Pair, Verdict, Welcome};

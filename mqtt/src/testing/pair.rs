@@ -70,6 +70,8 @@ pub struct Pair {
     pub closed: Option<CloseCause>,
     /// The client's DISCONNECT.
     pub disconnected: Option<Disconnect>,
+    /// Bytes of the packet the client read last.
+    pub last_packet_bytes: usize,
     client: Connect,
     to_server: BytesMut,
     to_client: BytesMut,
@@ -91,6 +93,7 @@ impl Pair {
             events: Vec::new(),
             closed: None,
             disconnected: None,
+            last_packet_bytes: 0,
             client,
             to_server: BytesMut::new(),
             to_client: BytesMut::new(),
@@ -122,13 +125,18 @@ impl Pair {
 
     /// The connection breaks; another one, with this CONNECT, resumes the session.
     pub fn reconnect(&mut self, client: Connect) -> ConnAck {
+        self.begin(client);
+        self.handshake()
+    }
+
+    /// The connection breaks, and there is another one on which nothing was sent yet.
+    pub fn begin(&mut self, client: Connect) {
         self.session.detach();
         self.conn = Connection::new(config(), self.now);
         self.client = client;
         self.closed = None;
         self.to_server.clear();
         self.to_client.clear();
-        self.handshake()
     }
 
     /// The client sends a packet, and the server does what it does.
@@ -156,10 +164,10 @@ impl Pair {
         let limits = DecodeLimits {
             packet_bytes_max: u32::MAX,
         };
-        match wire::decode(&mut self.to_client, self.client.version, &limits) {
-            Ok(packet) => packet,
-            Err(error) => panic!("the server sent nonsense: {error}"),
-        }
+        let before = self.to_client.len();
+        let packet = wire::decode(&mut self.to_client, self.client.version, &limits);
+        self.last_packet_bytes = before - self.to_client.len();
+        packet.unwrap_or_else(|error| panic!("the server sent nonsense: {error}"))
     }
 
     /// Bytes the client has not read.
@@ -231,6 +239,15 @@ impl Pair {
             self.handle(event);
         }
         self.pump();
+    }
+
+    /// The server processes what has come in two parts: all but the last `bytes`, then those.
+    pub fn serve_split(&mut self, bytes: usize) {
+        let at = self.to_server.len().saturating_sub(bytes);
+        let rest = self.to_server.split_off(at);
+        self.serve();
+        self.to_server.extend_from_slice(&rest);
+        self.serve();
     }
 
     /// The next event, for the test to deal with.

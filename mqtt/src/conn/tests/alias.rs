@@ -166,7 +166,7 @@ fn an_alias_that_makes_a_message_too_large_is_left_out_and_not_assumed_known() {
     client.topic_alias_max = 10;
     client.packet_bytes_max = Some(bare);
     let mut pair = Pair::connected_as(client);
-    for payload in ["0123456789", "0123456", "0123456789"] {
+    for payload in ["0123456789", "01234567890", "0123456", "0123456789"] {
         pair.deliver("a/long/topic", payload, 0);
     }
     assert_eq!(named(&mut pair), ("a/long/topic".to_string(), None));
