@@ -33,6 +33,18 @@ impl Hub {
         cells.iter().map(|cell| summary(cell)).collect()
     }
 
+    /// Brings the gauges that no event keeps up to date: what waits in all queues together.
+    pub fn measure(&self) {
+        let (mut messages, mut bytes) = (0, 0);
+        for cell in self.inner.registry.lock().all() {
+            let state = cell.lock();
+            messages += state.session.queue_len() as u64;
+            bytes += state.session.queue_bytes();
+        }
+        self.inner.metrics.queue_messages_current.set(messages);
+        self.inner.metrics.queue_bytes_current.set(bytes);
+    }
+
     /// Ends the connections of a client id, in every mount point; returns how many there were.
     pub fn kick(&self, client_id: &str) -> usize {
         let cells = self.inner.registry.lock().all();

@@ -16,7 +16,7 @@ pub use cell::{Offered, Offline, Orders, Phase, SessionCell, SessionKey, Session
 pub use live::ClientSummary;
 pub use refresh::option_bits;
 pub use registry::{Attach, AttachError, Attached, Detach};
-pub use retained::Replay;
+pub use retained::{Replay, Room};
 pub use routes::{SubscribeError, Subscribed};
 
 use crate::config::Limits;

@@ -122,6 +122,15 @@ impl Replay {
     }
 }
 
+/// What a session's queue can take of a replay.
+#[derive(Clone, Copy, Debug)]
+pub struct Room {
+    /// Messages.
+    pub messages: usize,
+    /// Bytes; one message may exceed it.
+    pub bytes: u64,
+}
+
 impl Hub {
     /// The retained messages a new subscription is to be sent, if any.
     pub(super) fn replay(
@@ -138,32 +147,33 @@ impl Hub {
         })
     }
 
-    /// The next deliveries of a replay, at most `count`.
+    /// The next deliveries of a replay: as many as the room allows, the first one in any case.
     ///
     /// A message that was replaced meanwhile is skipped: its successor went to the subscription as a live message,
     /// and an older value must not follow it.
-    pub fn replay_next(&self, replay: &mut Replay, count: usize, now: Instant) -> Vec<Delivery> {
+    pub fn replay_next(&self, replay: &mut Replay, room: Room, now: Instant) -> Vec<Delivery> {
         let retained = self.inner.retained.lock();
         let ids = replay
             .id
             .map_or(SubscriptionIds::None, |id| SubscriptionIds::One(id.get()));
-        let qos_max = replay.options.qos;
-        let current = |message: &Arc<Message>| {
-            retained.holds(message) && message.expires_at().is_none_or(|expires_at| expires_at > now)
-        };
-        let delivery = |message: Arc<Message>| Delivery {
-            qos: qos_max.min(message.qos()),
-            retain: true, // [MQTT-3.3.1-9]
-            subscription_ids: ids.clone(),
-            message,
-        };
-        replay
-            .messages
-            .by_ref()
-            .filter(current)
-            .take(count)
-            .map(delivery)
-            .collect()
+        let mut deliveries = Vec::new();
+        let mut bytes = 0;
+        while deliveries.len() < room.messages && bytes < room.bytes {
+            let Some(message) = replay.messages.next() else {
+                break;
+            };
+            if !retained.holds(&message) || message.is_expired(now) {
+                continue;
+            }
+            bytes += message.wire_bytes() as u64;
+            deliveries.push(Delivery {
+                qos: replay.options.qos.min(message.qos()),
+                retain: true, // [MQTT-3.3.1-9]
+                subscription_ids: ids.clone(),
+                message,
+            });
+        }
+        deliveries
     }
 
     /// Removes expired retained messages, a slice of the topics at a time; true when the sweep came round.

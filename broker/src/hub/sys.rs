@@ -14,6 +14,7 @@ impl Hub {
         let started = Instant::now();
         let mut last: HashMap<&'static str, String> = HashMap::new();
         loop {
+            self.measure();
             for (topic, value) in self.sys_values(started.elapsed()) {
                 if last.get(topic) != Some(&value) {
                     self.publish_own(topic, &value);

@@ -5,14 +5,14 @@ use super::link::{Link, OUTPUT_FILL_BYTES, Read, Socket};
 use super::terms::{self, Effective, Identity};
 use super::{Shared, requests};
 use crate::event::Event as Fact;
-use crate::hub::{Detach, Replay, SessionCell, Stop};
+use crate::hub::{Detach, Replay, Room, SessionCell, Stop};
 use crate::policy::verdict::{Peer, RefreshCause, RefreshVerdict};
 use crate::policy::{Gate, Judging};
 use crate::report;
 use sluice_mqtt::conn::{CloseCause, Connection, Delivered, Event};
 use sluice_mqtt::packet::Will;
 use sluice_mqtt::reason::ReasonCode;
-use sluice_mqtt::session::Outgoing;
+use sluice_mqtt::session::{Counters, Outgoing};
 use sluice_mqtt::will::Ending;
 use std::collections::VecDeque;
 use std::io;
@@ -60,7 +60,8 @@ pub(super) struct Client<S> {
     pub(super) paused_until: Option<Instant>,
     refresh_at: Option<Instant>,
     limits_version: u64,
-    dropped_reported: u64,
+    /// What the session's counters said when they were last passed on.
+    reported: Counters,
 }
 
 /// Why a connection ends.
@@ -93,6 +94,7 @@ impl<S: Socket> Client<S> {
             identity,
         } = entered;
         let limits_version = shared.hub.limits_version();
+        let reported = attached.cell.lock().session.counters();
         let refresh_at = gate.refresh_after().map(|after| Instant::now() + after);
         Self {
             link,
@@ -109,7 +111,7 @@ impl<S: Socket> Client<S> {
             paused_until: None,
             refresh_at,
             limits_version,
-            dropped_reported: 0,
+            reported,
         }
     }
 
@@ -212,14 +214,11 @@ impl<S: Socket> Client<S> {
         let mount_bytes = self.cell.key.mountpoint.len();
         while self.link.conn.output().len() < OUTPUT_FILL_BYTES {
             let Some(outgoing) = state.session.next(now) else {
-                let dropped = state.session.counters().dropped;
-                let replaying = !self.replays.is_empty() && state.session.queue_len() < REPLAY_MESSAGES;
-                if !replaying {
-                    state.park(waker);
-                }
+                let counters = state.session.counters();
+                state.park(waker);
                 drop(state);
-                self.report_dropped(dropped);
-                return Ok(replaying);
+                self.report_lost(counters);
+                return Ok(self.replay_room().is_some());
             };
             match self.link.conn.deliver(&outgoing, mount_bytes, now) {
                 Delivered::Sent => self.shared.count_sent(&outgoing),
@@ -240,11 +239,11 @@ impl<S: Socket> Client<S> {
 
     /// Moves retained messages into the queue as it drains.
     fn feed_replays(&mut self, now: Instant) {
-        while let Some(replay) = self.replays.front_mut() {
-            if self.cell.lock().session.queue_len() >= REPLAY_MESSAGES {
+        while let Some(room) = self.replay_room() {
+            let Some(replay) = self.replays.front_mut() else {
                 return;
-            }
-            let deliveries = self.shared.hub.replay_next(replay, REPLAY_MESSAGES, now);
+            };
+            let deliveries = self.shared.hub.replay_next(replay, room, now);
             if replay.is_empty() {
                 self.replays.pop_front();
             }
@@ -255,11 +254,30 @@ impl<S: Socket> Client<S> {
         }
     }
 
-    fn report_dropped(&mut self, dropped: u64) {
-        if dropped > self.dropped_reported {
-            self.gate.overflowed(dropped - self.dropped_reported);
-            self.dropped_reported = dropped;
+    /// Room for retained messages that are still to come: half of the queue at most, so that live messages find room
+    /// beside them.
+    fn replay_room(&self) -> Option<Room> {
+        if self.replays.is_empty() {
+            return None;
         }
+        let limits = self.effective.session_limits();
+        let state = self.cell.lock();
+        let messages = REPLAY_MESSAGES.min(limits.queue_messages_max as usize / 2 + 1);
+        let messages = messages.saturating_sub(state.session.queue_len());
+        let bytes = (limits.queue_bytes_max / 2).saturating_sub(state.session.queue_bytes());
+        (messages > 0 && bytes > 0).then_some(Room { messages, bytes })
+    }
+
+    fn report_lost(&mut self, counters: Counters) {
+        let dropped = counters.dropped - self.reported.dropped;
+        if dropped > 0 {
+            self.gate.overflowed(dropped);
+        }
+        self.shared
+            .metrics
+            .messages_dropped_expired
+            .add(counters.expired - self.reported.expired);
+        self.reported = counters;
     }
 
     /// Judges the client again: a swap of the policies, or its time has come.
