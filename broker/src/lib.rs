@@ -3,6 +3,7 @@
 //! [`run`] is the wiring diagram: it builds every part in the order of their dependencies and hands each the parts
 //! it may know. See `ARCHITECTURE.md` for the way of a packet, of a decision and of a policy swap.
 
+pub mod admin;
 pub mod cli;
 pub mod config;
 pub mod event;

@@ -56,7 +56,7 @@ pub struct Config {
 /// A socket that accepts clients.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listener {
-    /// For policies, logs and metrics: `[a-z0-9_-]`, at most 32 bytes.
+    /// For policies, logs and metrics: `[a-z0-9_-]`, at most 64 bytes.
     pub name: String,
     /// Where it listens; port 0 lets the system choose.
     pub address: SocketAddr,
@@ -131,7 +131,7 @@ pub struct Limits {
 /// One policy, as configured.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PolicyConfig {
-    /// For chains, logs and commands: `[a-z0-9_-]`, at most 32 bytes.
+    /// For chains, logs and commands: `[a-z0-9_-]`, at most 64 bytes.
     pub name: String,
     /// Where its module is.
     pub source: PolicySource,
@@ -285,6 +285,14 @@ impl Config {
     pub fn changes_to(&self, new: &Self) -> Changes {
         diff::changes(self, new)
     }
+}
+
+/// Checks what is to be the name of a policy or a listener.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn check_name(name: &str) -> Result<(), String> {
+    value::check_name(name).map_err(|wrong| format!("{}: {}", wrong.what, wrong.remedy))
 }
 
 impl Listener {

@@ -217,4 +217,4 @@ fn join(first: &str, second: &str) -> String {
     }
 }
 
-const NAME_BYTES_MAX: usize = 32;
+const NAME_BYTES_MAX: usize = 64;

@@ -1,0 +1,135 @@
+//! What each command does.
+
+use super::Request;
+use crate::config::quantity;
+use crate::metrics::{Exposition, Metrics};
+use crate::policy::{LoadReport, LoadedPolicy, Policies, PolicyStatus};
+use serde_json::{Value, json};
+use std::sync::Arc;
+
+/// The parts of the broker that commands act on.
+#[derive(Debug)]
+pub struct Commands {
+    /// Listed, replaced and rolled back.
+    pub policies: Policies,
+    /// For `status` and `metrics`.
+    pub metrics: Arc<Metrics>,
+}
+
+impl Commands {
+    /// Carries out a command; may block.
+    ///
+    /// # Errors
+    /// What to tell the operator; nothing has changed then.
+    pub fn obey(&self, request: Request, module: Vec<u8>) -> Result<Value, String> {
+        match request {
+            Request::Status => Ok(self.status()),
+            Request::Metrics => Ok(Value::from(self.metrics_text())),
+            Request::PolicyList => Ok(Value::Array(
+                self.policies.list().iter().map(policy_status).collect(),
+            )),
+            Request::PolicyLoad { name, .. } => {
+                crate::config::check_name(&name)?;
+                self.policies
+                    .load(&name, module)
+                    .map(|report| load_report(&report))
+                    .map_err(told)
+            }
+            Request::PolicyRollback { name } => self
+                .policies
+                .rollback(&name)
+                .map(|report| load_report(&report))
+                .map_err(told),
+        }
+    }
+
+    fn status(&self) -> Value {
+        let metrics = &self.metrics;
+        json!({
+            "version": env!("CARGO_PKG_VERSION"),
+            "pid": std::process::id(),
+            "uptime_seconds": metrics.uptime_seconds(),
+            "connections": metrics.connections_current.get(),
+            "connections_total": metrics.connections_total.get(),
+            "sessions": metrics.sessions_current.get(),
+            "subscriptions": metrics.subscriptions_current.get(),
+            "retained_messages": metrics.retained_current.get(),
+            "retained_bytes": metrics.retained_bytes.get(),
+            "messages_received": metrics.messages_received.total(),
+            "messages_sent": metrics.messages_sent.total(),
+            "bytes_received": metrics.bytes_received.get(),
+            "bytes_sent": metrics.bytes_sent.get(),
+            "connects_refused": metrics.connects_refused.get(),
+            "publishes_refused": metrics.publishes_refused.get(),
+            "subscribes_refused": metrics.subscribes_refused.get(),
+            "policy_generation": self.policies.generation(),
+            "policy_faults": metrics.policy_faults.get(),
+        })
+    }
+
+    /// The broker's metrics, then those of each policy.
+    fn metrics_text(&self) -> String {
+        let mut text = Exposition::default();
+        let policies = self.policies.list();
+        for policy in &policies {
+            let labels = [("policy", policy.name.as_str())];
+            text.counter(
+                "sluice_policy_calls_total",
+                "Calls of a policy's hooks.",
+                &labels,
+                policy.calls,
+            );
+        }
+        for policy in &policies {
+            for (name, value) in &policy.counters {
+                let labels = [("policy", policy.name.as_str()), ("name", name)];
+                text.counter(
+                    "sluice_policy_counter_total",
+                    "What policies count themselves.",
+                    &labels,
+                    *value,
+                );
+            }
+        }
+        self.metrics.render() + &text.into_string()
+    }
+}
+
+fn told(error: impl std::fmt::Display) -> String {
+    error.to_string()
+}
+
+fn policy_status(policy: &PolicyStatus) -> Value {
+    json!({
+        "name": policy.name,
+        "digest": policy.digest,
+        "bytes": policy.bytes,
+        "size": quantity::size_text(policy.bytes as u64),
+        "hooks": policy.hooks,
+        "capabilities": policy.capabilities.iter().map(|granted| granted.name()).collect::<Vec<_>>(),
+        "generation": policy.generation,
+        "active_seconds": policy.active_for.as_secs(),
+        "calls": policy.calls,
+        "faults": policy.faults,
+        "quarantined": policy.quarantined,
+        "previous": policy.previous,
+        "last_error": policy.last_error,
+    })
+}
+
+fn load_report(report: &LoadReport) -> Value {
+    let loaded = |policy: &LoadedPolicy| {
+        json!({
+            "name": policy.name,
+            "digest": policy.digest,
+            "bytes": policy.bytes,
+            "hooks": policy.hooks,
+            "compile_milliseconds": u64::try_from(policy.compile_took.as_millis()).unwrap_or(u64::MAX),
+        })
+    };
+    json!({
+        "generation": report.generation,
+        "changed": report.changed,
+        "policies": report.policies.iter().map(loaded).collect::<Vec<_>>(),
+    })
+}

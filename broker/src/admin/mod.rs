@@ -1,0 +1,90 @@
+//! The admin socket: how `sluice policy load`, `sluice status` and the like talk to a running broker.
+//!
+//! A unix socket that only the broker's own user and root can use. One line of JSON asks ([`Request`], at most
+//! [`REQUEST_BYTES_MAX`] long), one line of JSON answers: `{"ok": ...}` or `{"error": "..."}`. A request that brings a
+//! module says how long it is; the bytes follow its line.
+
+mod client;
+mod commands;
+mod server;
+pub mod socket;
+#[cfg(test)]
+mod tests;
+
+pub use client::{Client, ClientError};
+pub use commands::Commands;
+pub use server::Server;
+pub use socket::BindError;
+
+use serde::{Deserialize, Serialize};
+
+/// A command for a running broker.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "command", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Request {
+    /// Figures of the broker.
+    Status,
+    /// All metrics, as Prometheus text.
+    Metrics,
+    /// How every policy fares.
+    PolicyList,
+    /// Replaces a policy's module by the one that follows, or adds a policy.
+    PolicyLoad {
+        /// Which policy.
+        name: String,
+        /// Length of the module, at most [`MODULE_BYTES_MAX`].
+        module_bytes: usize,
+    },
+    /// Goes back to the module before.
+    PolicyRollback {
+        /// Which policy.
+        name: String,
+    },
+}
+
+impl Request {
+    /// Its name, for the log.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Status => "status",
+            Self::Metrics => "metrics",
+            Self::PolicyList => "policy-list",
+            Self::PolicyLoad { .. } => "policy-load",
+            Self::PolicyRollback { .. } => "policy-rollback",
+        }
+    }
+
+    /// Whether it changes something, so that the log must tell of it.
+    #[must_use]
+    pub fn is_change(&self) -> bool {
+        match self {
+            Self::Status | Self::Metrics | Self::PolicyList => false,
+            Self::PolicyLoad { .. } | Self::PolicyRollback { .. } => true,
+        }
+    }
+
+    /// How many bytes follow its line.
+    #[must_use]
+    pub fn module_bytes(&self) -> usize {
+        match self {
+            Self::PolicyLoad { module_bytes, .. } => *module_bytes,
+            _ => 0,
+        }
+    }
+}
+
+/// What the broker answers.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Response {
+    /// Done; what it contains depends on the command.
+    Ok(serde_json::Value),
+    /// Not done, and why.
+    Error(String),
+}
+
+/// Longest line of a request.
+pub const REQUEST_BYTES_MAX: usize = 64 * 1024;
+/// Largest module.
+pub const MODULE_BYTES_MAX: usize = 16 * 1024 * 1024;
