@@ -4,9 +4,10 @@ use crate::config::Config;
 use crate::event::{Event, Events};
 use crate::gating::{self, Observer};
 use crate::hub::{Hub, Stop};
+use crate::log;
 use crate::metrics::Metrics;
 use crate::net::{ListenError, Listeners, Shared, Workers};
-use crate::policy::{Policies, PolicyError, SessionAction};
+use crate::policy::{Policies, PolicyError, PolicyWatch, SessionAction};
 use crate::store::Memory;
 use sluice_mqtt::reason::ReasonCode;
 use std::fmt;
@@ -71,6 +72,11 @@ async fn operate(config: &Config, read_again: &ReadConfig) -> Result<(), RunErro
     let events = Events::new(Arc::clone(&metrics));
     let observer = Arc::new(Observer(events.clone()));
     let policies = Policies::start(gating::policies(config), observer).map_err(RunError::Policies)?;
+    let watched = config
+        .policy_dir
+        .as_deref()
+        .map(|dir| PolicyWatch::start(&policies, dir));
+    let _watched = watched.transpose().map_err(RunError::Policies)?;
     let hub = Hub::new(
         config.limits.clone(),
         Arc::new(Memory),
@@ -92,8 +98,11 @@ async fn operate(config: &Config, read_again: &ReadConfig) -> Result<(), RunErro
         }
     });
 
+    let mut current = config.clone();
     while let Order::Reload = signals.next().await {
-        reload(read_again, &shared);
+        if let Some(config) = reload(&current, read_again, &shared) {
+            current = config;
+        }
     }
     events.emit(Event::ShuttingDown {
         connections: metrics.connections_current.get(),
@@ -172,19 +181,30 @@ async fn act_for_policies(hub: Hub, mut actions: mpsc::Receiver<SessionAction>) 
 }
 
 /// Reads the configuration again and puts in force what may change while running; all or nothing.
-fn reload(read_again: &ReadConfig, shared: &Shared) {
+fn reload(current: &Config, read_again: &ReadConfig, shared: &Shared) -> Option<Config> {
     let rejected = |error: &str| shared.events.emit(Event::ConfigRejected { error });
     let config = match read_again() {
         Ok(config) => config,
-        Err(problems) => return rejected(&problems),
+        Err(problems) => {
+            rejected(&problems);
+            return None;
+        }
     };
     if let Err(errors) = shared.policies.reload(gating::policies(&config)) {
-        return rejected(&lines(&errors));
+        rejected(&lines(&errors));
+        return None;
     }
     shared.apply(&config);
+    log::set_level(config.log.level);
+    for problem in current.changes_to(&config).warnings(&config) {
+        shared.events.emit(Event::ConfigWarning {
+            text: &problem.to_string(),
+        });
+    }
     if let Some(file) = &config.file {
         shared.events.emit(Event::ConfigReloaded { file });
     }
+    Some(config)
 }
 
 enum Order {
