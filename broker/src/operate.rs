@@ -1,5 +1,6 @@
 //! A broker from start to stop: builds the parts, reloads them on SIGHUP, drains them on SIGTERM.
 
+use crate::admin::{self, Commands};
 use crate::config::Config;
 use crate::event::{Event, Events};
 use crate::gating::{self, Observer};
@@ -9,6 +10,7 @@ use crate::metrics::Metrics;
 use crate::net::{ListenError, Listeners, Shared, Workers};
 use crate::policy::{Policies, PolicyError, PolicyWatch, SessionAction};
 use crate::store::Memory;
+use sd_notify::NotifyState;
 use sluice_mqtt::reason::ReasonCode;
 use std::fmt;
 use std::io;
@@ -28,6 +30,8 @@ pub enum RunError {
     Policies(Vec<PolicyError>),
     /// A listener.
     Listen(ListenError),
+    /// The admin socket that is configured.
+    Admin(admin::BindError),
     /// The threads, the signals.
     System(&'static str, io::Error),
 }
@@ -37,6 +41,7 @@ impl fmt::Display for RunError {
         match self {
             Self::Policies(errors) => f.write_str(&lines(errors)),
             Self::Listen(error) => error.fmt(f),
+            Self::Admin(error) => error.fmt(f),
             Self::System(what, error) => write!(f, "{what}: {error}"),
         }
     }
@@ -88,7 +93,15 @@ async fn operate(config: &Config, read_again: &ReadConfig) -> Result<(), RunErro
         .map_err(|error| RunError::System("a worker thread cannot start", error))?;
     let listeners = Listeners::bind(&config.listeners, &shared).map_err(RunError::Listen)?;
     let mut signals = Signals::new().map_err(|error| RunError::System("signals cannot be watched", error))?;
+    let admin = admin::Server::bind(&config.admin.socket, events.clone()).map_err(RunError::Admin)?;
     start_tasks(config, &hub, &policies);
+    if let Some(admin) = admin {
+        let commands = Arc::new(Commands {
+            policies: policies.clone(),
+            metrics: Arc::clone(&metrics),
+        });
+        tokio::spawn(admin.serve(commands));
+    }
     let (stop, stopping) = watch::channel(false);
     let accepting = tokio::spawn({
         let shared = shared.clone();
@@ -98,12 +111,16 @@ async fn operate(config: &Config, read_again: &ReadConfig) -> Result<(), RunErro
         }
     });
 
+    tell_service_manager(&[NotifyState::Ready]);
     let mut current = config.clone();
     while let Order::Reload = signals.next().await {
+        tell_service_manager(&[NotifyState::Reloading]);
         if let Some(config) = reload(&current, read_again, &shared) {
             current = config;
         }
+        tell_service_manager(&[NotifyState::Ready]);
     }
+    tell_service_manager(&[NotifyState::Stopping]);
     events.emit(Event::ShuttingDown {
         connections: metrics.connections_current.get(),
     });
@@ -120,6 +137,13 @@ async fn operate(config: &Config, read_again: &ReadConfig) -> Result<(), RunErro
     events.emit(Event::Stopped);
     events.flush();
     Ok(())
+}
+
+/// Says how far the broker is, to a service manager that asked to be told.
+fn tell_service_manager(states: &[NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(false, states) {
+        tracing::warn!(%error, "the service manager cannot be told");
+    }
 }
 
 /// As configured, else one per processor.
