@@ -1,0 +1,3 @@
+//! What each fuzz target does with its input, as plain functions, so that the corpora can be replayed without a fuzzer.
+
+pub mod topic;
