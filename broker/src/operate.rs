@@ -4,7 +4,7 @@ use crate::admin::{self, Commands};
 use crate::config::Config;
 use crate::event::{Event, Events};
 use crate::gating::{self, Observer};
-use crate::hub::{Hub, Stop};
+use crate::hub::{Asked, Hub, Stop};
 use crate::log;
 use crate::metrics::Metrics;
 use crate::net::{ListenError, Listeners, Shared, Workers};
@@ -182,23 +182,22 @@ async fn judge_after_swaps(hub: Hub, policies: Policies) {
 async fn act_for_policies(hub: Hub, mut actions: mpsc::Receiver<SessionAction>) {
     while let Some(action) = actions.recv().await {
         match action {
-            SessionAction::Disconnect { session, reason, .. } => {
+            SessionAction::Disconnect {
+                session,
+                reason,
+                policy,
+            } => {
                 let reason = ReasonCode::new(reason).filter(|reason| reason.is_error());
                 let reason = reason.unwrap_or(ReasonCode::ADMINISTRATIVE_ACTION);
-                hub.stop_session(
-                    session,
-                    &Stop {
-                        reason,
-                        text: "disconnected by a policy",
-                    },
-                );
+                let text = "disconnected by a policy";
+                hub.ask(session, policy, Asked::Stop(Stop { reason, text }));
             }
             SessionAction::SetBudget {
                 session,
                 policy,
                 budget,
             } => {
-                hub.set_budget(session, policy.to_string(), budget);
+                hub.ask(session, policy, Asked::Budget(budget));
             }
         }
     }

@@ -90,8 +90,17 @@ impl Offline {
 pub struct Orders {
     /// End the connection.
     pub stop: Option<Stop>,
-    /// A new budget from the policy of that name.
-    pub budget: Option<(String, Budget)>,
+    /// What a policy asks for; obeyed if it judges the session.
+    pub asked: Option<(Arc<str>, Asked)>,
+}
+
+/// What a policy asks for outside of a decision.
+#[derive(Clone, Debug)]
+pub enum Asked {
+    /// End the connection.
+    Stop(Stop),
+    /// Enforce another budget of this policy.
+    Budget(Budget),
 }
 
 /// Why a connection is ended from inside the broker.

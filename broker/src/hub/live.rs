@@ -1,8 +1,7 @@
 //! Looking at sessions and ending connections from outside: operators, policies, shutdown.
 
 use super::Hub;
-use super::cell::{Phase, SessionCell, Stop};
-use crate::policy::verdict::Budget;
+use super::cell::{Asked, Phase, SessionCell, Stop};
 use serde::Serialize;
 use sluice_mqtt::reason::ReasonCode;
 use std::sync::Arc;
@@ -65,20 +64,14 @@ impl Hub {
         }
     }
 
-    /// Ends the connection of the session that policies know by this number.
-    pub fn stop_session(&self, number: u64, stop: &Stop) -> bool {
-        let cell = self.inner.registry.lock().by_judged(number);
-        cell.is_some_and(|cell| order_stop(&cell, stop))
-    }
-
-    /// Hands a live session a new budget of one policy.
-    pub fn set_budget(&self, number: u64, policy: String, budget: Budget) {
-        let Some(cell) = self.inner.registry.lock().by_judged(number) else {
+    /// Passes on what a policy asks for a session, by the number under which policies know it.
+    pub fn ask(&self, judged: u64, policy: Arc<str>, asked: Asked) {
+        let Some(cell) = self.inner.registry.lock().by_judged(judged) else {
             return;
         };
         let mut state = cell.lock();
         if state.is_online() {
-            state.orders.budget = Some((policy, budget));
+            state.orders.asked = Some((policy, asked));
             state.wake();
         }
     }

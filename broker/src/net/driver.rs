@@ -5,7 +5,7 @@ use super::link::{Link, OUTPUT_FILL_BYTES, Read, Socket};
 use super::terms::{self, Effective, Identity};
 use super::{Shared, requests};
 use crate::event::Event as Fact;
-use crate::hub::{Detach, Replay, Room, SessionCell, Stop};
+use crate::hub::{Asked, Detach, Replay, Room, SessionCell, Stop};
 use crate::policy::verdict::{Peer, RefreshCause, RefreshVerdict};
 use crate::policy::{Gate, Judging};
 use crate::report;
@@ -205,10 +205,17 @@ impl<S: Socket> Client<S> {
         if let Some(stop) = state.orders.stop.take() {
             return Err(stop);
         }
-        if let Some((policy, budget)) = state.orders.budget.take() {
+        if let Some((policy, asked)) = state.orders.asked.take() {
             drop(state);
-            self.gate.set_budget(&policy, budget);
-            self.apply_limits();
+            match asked {
+                Asked::Stop(stop) if self.gate.is_judged_by(&policy) => return Err(stop),
+                Asked::Stop(_) => {}
+                Asked::Budget(budget) => {
+                    if self.gate.set_budget(&policy, budget).is_some() {
+                        self.apply_limits();
+                    }
+                }
+            }
             return Ok(true);
         }
         let mount_bytes = self.cell.key.mountpoint.len();
