@@ -29,13 +29,12 @@ pub const FILTERS_MAX: usize = 16_384;
 /// A payload of this size and above is queued for writing as a shared slice, a smaller one is copied behind its header.
 pub const VECTORED_PAYLOAD_BYTES_MIN: usize = 4096;
 
-/// Capacity that an empty [`crate::wire::Output`] keeps; a larger buffer is returned to the allocator once written.
-pub const OUTPUT_KEPT_BYTES_MAX: usize = 16 * 1024;
+/// Capacity that an empty [`crate::wire::Output`] keeps for good; more is kept only while it is needed.
+pub const OUTPUT_KEPT_BYTES_MAX: usize = 4096;
 
 /// Length of a client identifier of MQTT 3.1, in characters: at least one, at most this.
 pub const CLIENT_ID_CHARS_MAX_V31: usize = 23;
 
 const _: () = assert!(ACK_BYTES_MAX <= PACKET_BYTES_MAX_DEFAULT);
 const _: () = assert!(PACKET_BYTES_MAX_DEFAULT <= PACKET_BYTES_MAX);
-const _: () = assert!(VECTORED_PAYLOAD_BYTES_MIN <= OUTPUT_KEPT_BYTES_MAX);
 const _: () = assert!(FIELD_BYTES_MAX == u16::MAX as usize);

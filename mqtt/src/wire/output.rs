@@ -11,11 +11,24 @@ use std::io::IoSlice;
 /// It has no bound of its own: whoever encodes into it looks at [`Output::len`] first and stops filling.
 #[derive(Debug, Default)]
 pub struct Output {
-    /// Complete pieces, written before `tail`. None is empty.
-    chunks: VecDeque<Bytes>,
-    /// Bytes in `chunks`.
-    chunk_bytes: usize,
-    tail: BytesMut,
+    /// All copied bytes, in order; `shared` says what stands between them.
+    copied: BytesMut,
+    shared: VecDeque<Shared>,
+    /// Bytes in `shared`.
+    shared_bytes: usize,
+    /// Bytes of `copied` that stand before the last of `shared`.
+    copied_before_shared: usize,
+    /// Bytes written since the queue was last empty.
+    advanced_bytes: usize,
+}
+
+/// A piece that is not copied.
+#[derive(Debug)]
+struct Shared {
+    /// Bytes of [`Output::copied`] between the piece before it and this one.
+    copied_before: usize,
+    /// Not empty.
+    bytes: Bytes,
 }
 
 impl Output {
@@ -28,47 +41,72 @@ impl Output {
     /// Bytes to write.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.chunk_bytes + self.tail.len()
+        self.copied.len() + self.shared_bytes
     }
 
     /// Whether nothing waits to be written.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.chunks.is_empty() && self.tail.is_empty()
+        self.copied.is_empty() && self.shared.is_empty()
     }
 
     /// Fills `dst` with what to write next, in order, and returns how many entries were set.
     pub fn chunks_vectored<'a>(&'a self, dst: &mut [IoSlice<'a>]) -> usize {
-        let tail = Some(&*self.tail).filter(|tail| !tail.is_empty());
-        let pieces = self.chunks.iter().map(|chunk| &**chunk).chain(tail);
+        let mut slots = dst.iter_mut();
         let mut filled = 0;
-        for (slot, piece) in dst.iter_mut().zip(pieces) {
+        let mut fill = |piece: &'a [u8]| {
+            if piece.is_empty() {
+                return true;
+            }
+            let Some(slot) = slots.next() else { return false };
             *slot = IoSlice::new(piece);
             filled += 1;
+            true
+        };
+        let mut copied: &[u8] = &self.copied;
+        for piece in &self.shared {
+            let (before, rest) = copied
+                .split_at_checked(piece.copied_before)
+                .unwrap_or((copied, &[]));
+            copied = rest;
+            if !fill(before) || !fill(&piece.bytes) {
+                return filled;
+            }
         }
+        fill(copied);
         filled
     }
 
     /// Drops `n` bytes that were written; more than there are drops everything.
+    ///
+    /// When that empties the queue and little had been in it, a buffer above [`OUTPUT_KEPT_BYTES_MAX`] is returned to
+    /// the allocator: a busy connection keeps its large buffer, one that had a burst keeps it until its next ping.
     pub fn advance(&mut self, n: usize) {
+        self.advanced_bytes = self.advanced_bytes.saturating_add(n);
         let mut left = n;
-        while left > 0 {
-            let Some(first) = self.chunks.front_mut() else {
-                break;
-            };
-            let part = left.min(first.len());
-            first.advance(part);
-            let empty = first.is_empty();
-            if empty {
-                self.chunks.pop_front();
-            }
-            self.chunk_bytes -= part;
+        while let Some(first) = self.shared.front_mut() {
+            let before = left.min(first.copied_before);
+            first.copied_before -= before;
+            self.copied_before_shared -= before;
+            self.copied.advance(before);
+            left -= before;
+            let part = left.min(first.bytes.len());
+            first.bytes.advance(part);
+            self.shared_bytes -= part;
             left -= part;
+            if !first.bytes.is_empty() {
+                return;
+            }
+            self.shared.pop_front();
         }
-        self.tail.advance(left.min(self.tail.len()));
-        // What was advanced over no longer counts as capacity: ask for the whole buffer back before judging it.
-        if self.is_empty() && self.tail.try_reclaim(OUTPUT_KEPT_BYTES_MAX + 1) {
-            *self = Self::default();
+        self.copied.advance(left.min(self.copied.len()));
+        if self.is_empty() {
+            // Buffers grow by doubling: half the bound never grows one beyond it, so none is dropped and made in turns.
+            let quiet = std::mem::take(&mut self.advanced_bytes) <= OUTPUT_KEPT_BYTES_MAX / 2;
+            // What was advanced over no longer counts as capacity: ask for the whole buffer before judging it.
+            if quiet && self.copied.try_reclaim(OUTPUT_KEPT_BYTES_MAX + 1) {
+                *self = Self::default();
+            }
         }
     }
 
@@ -79,9 +117,14 @@ impl Output {
         }
     }
 
+    /// Makes room for `n` more bytes that are copied.
+    pub fn reserve(&mut self, n: usize) {
+        self.copied.reserve(n);
+    }
+
     /// Appends a copy of `bytes`.
     pub fn put_slice(&mut self, bytes: &[u8]) {
-        self.tail.extend_from_slice(bytes);
+        self.copied.extend_from_slice(bytes);
     }
 
     /// Appends `bytes` without copying them.
@@ -89,23 +132,58 @@ impl Output {
         if bytes.is_empty() {
             return;
         }
-        if !self.tail.is_empty() {
-            let head = self.tail.split().freeze();
-            self.chunk_bytes += head.len();
-            self.chunks.push_back(head);
-        }
-        self.chunk_bytes += bytes.len();
-        self.chunks.push_back(bytes);
+        let copied_before = self.copied.len() - self.copied_before_shared;
+        self.copied_before_shared = self.copied.len();
+        self.shared_bytes += bytes.len();
+        self.shared.push_back(Shared { copied_before, bytes });
     }
 
-    /// The buffer behind everything queued so far; what is appended to it is written last.
-    pub fn tail(&mut self) -> &mut BytesMut {
-        &mut self.tail
+    /// The buffer to append to: what is added here is written after everything queued so far.
+    ///
+    /// Only appending is allowed; what it holds already has its place in the queue.
+    pub(crate) fn tail(&mut self) -> &mut BytesMut {
+        &mut self.copied
     }
 }
 
 impl Sink for Output {
     fn put(&mut self, bytes: &[u8]) {
         self.put_slice(bytes);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_large_buffer_is_kept_while_it_is_needed_and_returned_after() {
+        let mut out = Output::new();
+        out.put_slice(&[0; 100]);
+        out.advance(100);
+        assert!(out.copied.try_reclaim(100), "a small buffer is kept");
+        for _ in 0..3 {
+            out.put_slice(&[0; OUTPUT_KEPT_BYTES_MAX + 1]);
+            out.advance(1);
+            out.advance(OUTPUT_KEPT_BYTES_MAX);
+            assert!(
+                out.copied.try_reclaim(OUTPUT_KEPT_BYTES_MAX),
+                "a busy connection keeps its buffer"
+            );
+        }
+        out.put_slice(b"ping");
+        out.advance(4);
+        assert!(!out.copied.try_reclaim(1), "a quiet one returns it");
+    }
+
+    #[test]
+    fn an_empty_output_is_released_and_a_waiting_one_is_not() {
+        let mut out = Output::new();
+        out.put_slice(b"x");
+        out.release();
+        assert_eq!(out.copied, b"x".as_slice());
+        out.advance(1);
+        out.release();
+        assert!(!out.copied.try_reclaim(1));
     }
 }

@@ -141,7 +141,7 @@ fn receiving(version: Version, qos: QoS) -> u64 {
         let packet_id = if qos == QoS::AtMostOnce { 0 } else { round };
         input.extend_from_slice(&encoded(&publish(qos, packet_id), version));
     }
-    conn.output().tail().reserve(8 * 1024);
+    conn.output().reserve(8 * 1024);
     allocations(|| {
         for _ in 0..ROUNDS {
             match conn.next(&mut input, now) {
@@ -244,7 +244,7 @@ fn a_large_payload_is_shared_and_not_copied() {
 #[test]
 fn an_acknowledgement_is_written_without_allocating() {
     let (mut conn, _) = connected(Version::V5);
-    conn.output().tail().reserve(4096);
+    conn.output().reserve(4096);
     let ids = (1..=ROUNDS).filter_map(PacketId::new);
     assert_eq!(
         allocations(|| ids.for_each(|id| conn.pubrel(id, ReasonCode::SUCCESS))),

@@ -2,7 +2,6 @@
 
 use crate::{V311, written};
 use bytes::Bytes;
-use sluice_mqtt::limits::OUTPUT_KEPT_BYTES_MAX;
 use sluice_mqtt::packet::Packet;
 use sluice_mqtt::wire::{Output, encode};
 use std::io::IoSlice;
@@ -63,23 +62,4 @@ fn bytes_can_be_added_while_others_are_half_written() {
     assert!(out.is_empty());
     encode(&Packet::PingResp, V311, &mut out);
     assert_eq!(written(&out), b"\xD0\x00");
-}
-
-#[test]
-fn a_drained_output_keeps_a_small_buffer_and_returns_a_large_one() {
-    let mut out = Output::new();
-    out.put_slice(&[0; 100]);
-    out.advance(100);
-    assert!(out.tail().try_reclaim(100), "the buffer is still there");
-    out.put_slice(&vec![0; OUTPUT_KEPT_BYTES_MAX + 1]);
-    out.advance(1);
-    assert!(!out.is_empty(), "bytes still wait in it");
-    out.advance(OUTPUT_KEPT_BYTES_MAX);
-    assert!(!out.tail().try_reclaim(1), "nothing is kept");
-    out.put_slice(b"x");
-    out.release();
-    assert_eq!(written(&out), b"x", "what waits is never released");
-    out.advance(1);
-    out.release();
-    assert_eq!(out.tail().capacity(), 0);
 }
