@@ -240,14 +240,11 @@ impl Host {
             instance_calls: config.instance_calls,
         };
         let policy = Policy::new(Arc::new(spec), Arc::new(program), &inheritance);
-        // The first call finds a spare, and what instantiates once will do so again.
+        // What can be instantiated once will be again; one that cannot is not worth a swap.
         policy
-            .instance()
-            .map_err(|(hook, fault)| PolicyErrorKind::Fault(hook, fault))
-            .map(|spare| {
-                policy.put_back(spare);
-                Arc::new(policy)
-            })
+            .stock()
+            .map_err(|(hook, fault)| PolicyErrorKind::Fault(hook, fault))?;
+        Ok(Arc::new(policy))
     }
 
     pub(super) fn load(&self, name: &str, wasm: Arc<[u8]>) -> Result<LoadReport, PolicyError> {
@@ -382,6 +379,8 @@ impl Host {
             return Err(error(PolicyErrorKind::NoPrevious));
         };
         let policy = Arc::new(previous.revived());
+        // It worked before; should it not now, its calls will say so and deny.
+        let _ = policy.stock();
         std::mem::replace(&mut slot.policy, Arc::clone(&policy)).retire();
         let changed = [policy];
         self.put_in_force(&mut shelf, started, &changed, cause);

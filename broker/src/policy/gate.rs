@@ -20,6 +20,10 @@ mod judge;
 mod refresh;
 
 /// Judges one session. Moves between threads with it.
+///
+/// Hooks that are asked are those of the set in force, at once. The terms of the session (grants, tag, budget) are
+/// those of the module that admitted it until [`Gate::refresh`]: ask [`Gate::is_current`] before each packet, and
+/// refresh first when it is not.
 pub struct Gate {
     host: Arc<Host>,
     sitting: Sitting,

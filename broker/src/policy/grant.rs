@@ -17,6 +17,7 @@
 //! for, a client cannot slip past a rule by choosing a strange name.
 
 use super::verdict::{Grant, GrantAction, GrantVerdict};
+use sluice_mqtt::topic::filter_matches;
 use std::fmt;
 
 /// Most rules of one admission.
@@ -31,6 +32,8 @@ pub(super) struct Grants(Box<[Rule]>);
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Rule {
     filter: Box<str>,
+    /// Bytes before the first wildcard: compared as a whole.
+    literal_bytes: usize,
     action: GrantAction,
     qos_max: u8,
     retain: bool,
@@ -99,6 +102,7 @@ impl Grants {
                 )));
             }
             let rule = |filter: String, verdict| Rule {
+                literal_bytes: literal_bytes(&filter),
                 filter: filter.into_boxed_str(),
                 action: grant.action,
                 qos_max: grant.qos_max,
@@ -116,7 +120,7 @@ impl Grants {
 
     /// Decides on a publish.
     pub(super) fn publish(&self, topic: &str, qos: u8, retain: bool) -> Ruling {
-        let matching = |rule: &&Rule| rule.action != GrantAction::Subscribe && matches(&rule.filter, topic);
+        let matching = |rule: &&Rule| rule.action != GrantAction::Subscribe && rule.matches(topic);
         let Some(rule) = self.0.iter().find(matching) else {
             return Ruling::Deny(Cause::NoRule);
         };
@@ -234,26 +238,32 @@ fn check_filter(filter: &str) -> Result<(), &'static str> {
     Ok(())
 }
 
-/// Whether a topic name is in a filter.
-fn matches(filter: &str, topic: &str) -> bool {
-    // Most rules are plain prefixes or plain topics: decided by comparing bytes.
-    if filter == topic {
-        return true;
+impl Rule {
+    fn matches(&self, topic: &str) -> bool {
+        matches(&self.filter, self.literal_bytes, topic)
     }
-    if filter.starts_with(['+', '#']) && topic.starts_with('$') {
+}
+
+fn literal_bytes(filter: &str) -> usize {
+    filter.find(['+', '#']).unwrap_or(filter.len())
+}
+
+/// Whether a topic name is in a filter that has so many bytes before its first wildcard.
+fn matches(filter: &str, literal_bytes: usize, topic: &str) -> bool {
+    // Most rules are decided here: plain topics, and prefixes followed by `#`.
+    let Some((literal, wild)) = filter.split_at_checked(literal_bytes) else {
         return false;
+    };
+    let Some(rest) = topic.strip_prefix(literal) else {
+        // `a/#` contains `a` itself.
+        return wild == "#" && literal.strip_suffix('/') == Some(topic);
+    };
+    match wild {
+        "" => rest.is_empty(),
+        _ if literal.is_empty() && topic.starts_with('$') => false,
+        "#" => true,
+        _ => filter_matches(filter, topic),
     }
-    let mut topic_levels = topic.split('/');
-    for level in filter.split('/') {
-        if level == "#" {
-            return true;
-        }
-        match topic_levels.next() {
-            Some(topic_level) if level == "+" || level == topic_level => {}
-            _ => return false,
-        }
-    }
-    topic_levels.next().is_none()
 }
 
 /// Whether every topic in `inner` is in `outer`.

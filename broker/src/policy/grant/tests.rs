@@ -57,9 +57,18 @@ fn filters_match_topics_as_subscriptions_do() {
         ("$SYS/#", "$SYS/x", true),
         ("+/+", "/a", true),
         ("/+", "/a", true),
+        ("a/+/#", "a/b", true),
+        ("a/+/#", "a", false),
+        ("a/b/#", "a/", false),
+        ("a/+/c", "a/b/c/d", false),
+        ("$SYS/+", "$SYS/a", true),
         ("+", "/a", false),
     ] {
-        assert_eq!(matches(filter, topic), expected, "{filter} {topic}");
+        assert_eq!(
+            matches(filter, literal_bytes(filter), topic),
+            expected,
+            "{filter} {topic}"
+        );
     }
 }
 
@@ -239,4 +248,55 @@ fn a_value_that_makes_the_filter_too_long_is_unusable() {
     assert_eq!(grants.publish("b", 0, false), ALLOWED);
     let grants = compile(&long, &[deny("%c/%c"), allow("b")]);
     assert_eq!(grants.publish("b", 0, false), DENIED);
+}
+
+/// Every sequence of up to `levels` of these words.
+fn sequences(words: &[&str], levels: usize) -> Vec<String> {
+    let mut all: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
+    let mut last = all.clone();
+    for _ in 1..levels {
+        last = last
+            .iter()
+            .flat_map(|sequence| words.iter().map(move |word| format!("{sequence}/{word}")))
+            .collect();
+        all.extend(last.iter().cloned());
+    }
+    all.retain(|sequence| !sequence.is_empty());
+    all
+}
+
+#[test]
+fn containing_and_overlapping_are_what_they_mean_for_every_short_filter() {
+    let mut topics = sequences(&["", "a", "b", "$s"], 4);
+    // Not a topic name, yet what `/#` and `+` would have in common.
+    topics.push(String::new());
+    let mut filters = sequences(&["", "a", "$s", "+"], 3);
+    let prefixes = sequences(&["", "a", "$s", "+"], 2);
+    filters.extend(prefixes.iter().map(|prefix| format!("{prefix}/#")));
+    filters.extend(["#".to_owned(), "/#".to_owned()]);
+    let sets: Vec<Vec<bool>> = filters
+        .iter()
+        .map(|filter| topics.iter().map(|topic| filter_matches(filter, topic)).collect())
+        .collect();
+    for (left, in_left) in filters.iter().zip(&sets) {
+        for (topic, expected) in topics.iter().zip(in_left) {
+            assert_eq!(
+                matches(left, literal_bytes(left), topic),
+                *expected,
+                "{left} {topic}"
+            );
+        }
+        for (right, in_right) in filters.iter().zip(&sets) {
+            let both = || in_left.iter().zip(in_right);
+            let is_inside = both().all(|(left, right)| *left || !right);
+            let shares = both().any(|(left, right)| *left && *right);
+            // Nothing that is not inside may be allowed (`+/#` does contain `#`, but refusing it is safe); nothing
+            // that is shared may slip through.
+            assert!(
+                !contains(left, right) || is_inside,
+                "{left} does not contain {right}"
+            );
+            assert_eq!(overlap(left, right), shares, "{left} {right}");
+        }
+    }
 }
