@@ -311,7 +311,7 @@ impl<S: Socket> Client<S> {
 
     /// Puts the limits of the configuration and the budget in force on the live connection.
     pub(super) fn apply_limits(&mut self) {
-        self.effective = Effective::new(&self.shared.hub.limits(), self.gate.budget());
+        self.effective = Effective::new(&self.shared.hub.limits(), &self.gate);
         self.link
             .conn
             .set_packet_bytes_max(self.effective.packet_bytes_max);

@@ -88,7 +88,7 @@ fn admit<S: Socket>(
     assigned: Option<String>,
     (mut gate, admission): (Gate, &Admission),
 ) -> Option<Entered> {
-    let effective = Effective::new(&shared.hub.limits(), gate.budget());
+    let effective = Effective::new(&shared.hub.limits(), &gate);
     if let Some(will) = &connect.will
         && let Err(refusal) = judge_will(will, &mut gate, &effective)
     {

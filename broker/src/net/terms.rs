@@ -2,9 +2,10 @@
 
 use crate::config::{self, Limits};
 use crate::hub::SessionKey;
+use crate::policy::Gate;
 use crate::policy::verdict::{
-    Admission, Budget, ConnectPurpose, ConnectRequest, ContentMessage, Peer, ProtocolVersion, QueueOverflow,
-    Refusal, WillSummary,
+    Admission, ConnectPurpose, ConnectRequest, ContentMessage, Peer, ProtocolVersion, QueueOverflow, Refusal,
+    WillSummary,
 };
 use crate::report;
 use sluice_mqtt::conn::{Received, Terms};
@@ -29,13 +30,15 @@ pub(super) struct Effective {
     receive_max: NonZeroU16,
     topic_alias_max: u16,
     topic_levels_max: u16,
+    mounted: bool,
     keep_alive_seconds_max: u16,
     pub(super) will_delay_seconds_max: u32,
     session: SessionLimits,
 }
 
 impl Effective {
-    pub(super) fn new(limits: &Limits, budget: &Budget) -> Self {
+    pub(super) fn new(limits: &Limits, gate: &Gate) -> Self {
+        let budget = gate.budget();
         let receive_max = budget
             .inflight_max
             .map_or(limits.receive_max, |max| limits.receive_max.min(max));
@@ -63,6 +66,7 @@ impl Effective {
             receive_max: NonZeroU16::new(receive_max).unwrap_or(NonZeroU16::MIN),
             topic_alias_max: limits.topic_alias_max,
             topic_levels_max: limits.topic_levels_max,
+            mounted: gate.mountpoint().is_some(),
             keep_alive_seconds_max: limits
                 .keep_alive_max
                 .map_or(0, |max| u16::try_from(max.as_secs()).unwrap_or(u16::MAX)),
@@ -80,9 +84,13 @@ impl Effective {
         self.session
     }
 
-    /// Whether a client may publish there: `$SYS` and `$share` are the broker's own.
+    /// Whether a client may publish there: `$SYS` and `$share` are the broker's own. Behind a mount point no topic
+    /// may start with `$`, for there a wildcard would match it [MQTT-4.7.2-1].
     pub(super) fn topic_allowed(&self, topic: &str) -> bool {
-        let reserved = topic.starts_with("$SYS/") || topic.starts_with("$share/");
+        let reserved = match self.mounted {
+            true => topic.starts_with('$'),
+            false => topic.starts_with("$SYS/") || topic.starts_with("$share/"),
+        };
         !reserved && levels(topic) <= usize::from(self.topic_levels_max)
     }
 
