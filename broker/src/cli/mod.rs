@@ -26,11 +26,6 @@ enum Command {
 #[allow(clippy::print_stderr)] // Before there is a log.
 pub fn main() -> ExitCode {
     let Command::Run { config, listen } = Command::parse();
-    tracing_subscriber::fmt()
-        .json()
-        .flatten_event(true)
-        .with_writer(std::io::stderr)
-        .init();
     let read = move || {
         let mut read = config
             .as_deref()
