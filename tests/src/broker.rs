@@ -184,6 +184,7 @@ impl Broker {
     #[must_use]
     pub fn try_join(&self, connect: &Connect) -> (Peer, ConnAck) {
         let mut peer = self.peer(connect.version);
+        peer.insist_on(connect);
         peer.send(connect);
         let connack = peer.expect_connack();
         (peer, connack)

@@ -7,15 +7,14 @@ pub mod guests;
 pub mod log;
 pub mod packet;
 pub mod peer;
+mod polling;
 pub mod property;
 mod reader;
 pub mod reply;
 
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
+pub use polling::{PATIENCE, eventually};
 
-/// How long a test waits for something that must happen: long, because the machine may be busy.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+use std::sync::atomic::{AtomicU32, Ordering};
 
 /// A name that no other test of this process uses, for client identifiers and topics.
 #[must_use]

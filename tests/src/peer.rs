@@ -2,11 +2,13 @@
 
 use crate::PATIENCE;
 use crate::packet::{
-    Ack, Encode, PINGREQ, Publish, Subscribe, V5, Version, puback, pubcomp, publish, pubrec, pubrel,
+    Ack, Connect, Encode, PINGREQ, Publish, Subscribe, V5, Version, puback, pubcomp, publish, pubrec, pubrel,
     subscribe,
 };
+use crate::property::Property;
 use crate::reply::{Acked, Codes, ConnAck, Delivered, Notified, Reply};
 use crate::unique;
+use std::collections::VecDeque;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
@@ -17,8 +19,12 @@ pub struct Peer {
     version: Version,
     buffer: Vec<u8>,
     transcript: Vec<String>,
+    /// Messages that came while something else was expected of the broker; see [`Peer::acknowledge`].
+    set_aside: VecDeque<Reply>,
     last_packet_id: u16,
-    marker: Option<String>,
+    packet_bytes_max: usize,
+    problem_information: bool,
+    last_bytes: usize,
 }
 
 /// What came from the broker.
@@ -45,9 +51,29 @@ impl Peer {
             version,
             buffer: Vec::new(),
             transcript: Vec::new(),
+            set_aside: VecDeque::new(),
             last_packet_id: 0,
-            marker: None,
+            packet_bytes_max: usize::MAX,
+            problem_information: true,
+            last_bytes: 0,
         }
+    }
+
+    /// From now on the broker must keep to what this CONNECT asks of it: [MQTT-3.1.2-24] and [MQTT-3.1.2-29].
+    pub fn insist_on(&mut self, connect: &Connect) {
+        for property in &connect.properties {
+            match property {
+                Property::MaximumPacketSize(bytes) => self.packet_bytes_max = *bytes as usize,
+                Property::RequestProblemInformation(0) => self.problem_information = false,
+                _ => {}
+            }
+        }
+    }
+
+    /// Bytes of the last packet received, fixed header included.
+    #[must_use]
+    pub fn last_bytes(&self) -> usize {
+        self.last_bytes
     }
 
     /// The version it speaks.
@@ -126,8 +152,16 @@ impl Peer {
     // --- receiving
 
     fn arrival(&mut self, patience: Duration) -> Arrival {
+        match self.set_aside.pop_front() {
+            Some(reply) => Arrival::Reply(reply),
+            None => self.next_from_broker(patience),
+        }
+    }
+
+    fn next_from_broker(&mut self, patience: Duration) -> Arrival {
         let deadline = Instant::now() + patience;
         loop {
+            let buffered = self.buffer.len();
             match Reply::decode(&mut self.buffer, self.version) {
                 Err(why) => self.fail(&format!(
                     "the broker sent a malformed packet: {why}; {}",
@@ -135,6 +169,15 @@ impl Peer {
                 )),
                 Ok(Some(reply)) => {
                     self.note(format!("  got  {}", short(&reply)));
+                    self.last_bytes = buffered - self.buffer.len();
+                    self.assert(
+                        self.last_bytes <= self.packet_bytes_max,
+                        "the packet is as small as asked for",
+                    );
+                    self.assert(
+                        self.problem_information || !reply.explains(),
+                        "no explanations, as asked for",
+                    );
                     return Arrival::Reply(reply);
                 }
                 Ok(None) => {}
@@ -188,18 +231,78 @@ impl Peer {
         }
     }
 
-    /// The broker must end the connection for this reason: in 5.0 with a DISCONNECT that says so, before without.
-    pub fn expect_disconnected(&mut self, reason: u8) {
+    /// Reads until the broker has closed the connection, whatever comes before that.
+    pub fn skip_to_end(&mut self) {
+        loop {
+            match self.arrival(PATIENCE) {
+                Arrival::Closed => return,
+                Arrival::Reply(_) => {}
+                Arrival::Nothing => self.fail("the connection was not closed"),
+            }
+        }
+    }
+
+    /// Whether the broker has closed the connection by now; a DISCONNECT before that is skipped.
+    pub fn is_closed(&mut self) -> bool {
+        loop {
+            match self.arrival(Duration::from_millis(1)) {
+                Arrival::Closed => return true,
+                Arrival::Nothing => return false,
+                Arrival::Reply(Reply::Disconnect(_)) => {}
+                Arrival::Reply(_) => self.fail("expected the end of the connection"),
+            }
+        }
+    }
+
+    /// The broker must end the connection for one of these reasons: in 5.0 with a DISCONNECT that says so, before
+    /// that without a word.
+    pub fn expect_disconnected(&mut self, reasons: &[u8]) {
         if self.version == V5 {
             let notice = self.expect_disconnect();
-            if notice.reason != reason {
+            if !reasons.contains(&notice.reason) {
                 self.fail(&format!(
-                    "DISCONNECT 0x{:02X} instead of 0x{reason:02X}",
+                    "DISCONNECT 0x{:02X} instead of one of {reasons:02X?}",
                     notice.reason
                 ));
             }
         }
         self.expect_closed();
+    }
+
+    /// The broker must refuse what came instead of a proper CONNECT: by closing, or in 5.0 after a CONNACK with one of
+    /// these reasons.
+    pub fn expect_not_admitted(&mut self, reasons: &[u8]) {
+        match self.arrival(PATIENCE) {
+            Arrival::Closed => {}
+            Arrival::Reply(Reply::ConnAck(connack))
+                if self.version == V5 && reasons.contains(&connack.code) =>
+            {
+                self.expect_closed();
+            }
+            Arrival::Reply(_) => self.fail(&format!("neither closed nor refused with one of {reasons:02X?}")),
+            Arrival::Nothing => self.fail("the connection was not closed"),
+        }
+    }
+
+    /// Whether a CONNECT is answered by a CONNACK that admits; otherwise the connection must be closed.
+    pub fn is_admitted(&mut self) -> bool {
+        match self.arrival(PATIENCE) {
+            Arrival::Reply(Reply::ConnAck(connack)) if connack.code == 0 => true,
+            Arrival::Reply(Reply::ConnAck(_)) => {
+                self.expect_closed();
+                false
+            }
+            Arrival::Closed => false,
+            Arrival::Reply(_) => self.fail("expected CONNACK or the end"),
+            Arrival::Nothing => self.fail("the CONNECT is not answered"),
+        }
+    }
+
+    /// PINGRESP comes next.
+    pub fn expect_pingresp(&mut self) {
+        if self.receive() != Reply::PingResp {
+            self.fail("expected PINGRESP");
+        }
     }
 
     /// CONNACK comes next.
@@ -305,21 +408,29 @@ impl Peer {
         }
     }
 
-    /// No message is on its way to this client. A message to itself, sent now, is the next to arrive: the broker has
-    /// queued nothing before it. Publishers must have been acknowledged, or have had a ping answered, before.
-    pub fn expect_silence(&mut self) {
-        let topic = match &self.marker {
-            Some(topic) => topic.clone(),
-            None => {
-                let topic = unique("marker/");
-                self.subscribe(&topic, 0);
-                self.marker = Some(topic.clone());
-                topic
+    /// The messages that are on their way to this client, unacknowledged. A message to itself, sent now, marks the end:
+    /// the broker has queued nothing before it. Publishers must have been acknowledged, or have had a ping answered.
+    pub fn drain(&mut self) -> Vec<Delivered> {
+        let end = unique("marker/");
+        let packet_id = self.next_packet_id();
+        self.send(subscribe(packet_id).filter(&end, 0));
+        self.send(publish(&end, ""));
+        let mut drained = Vec::new();
+        loop {
+            match self.receive() {
+                Reply::SubAck(codes) if codes.packet_id == packet_id && codes.codes == [0] => {}
+                Reply::Publish(delivered) if delivered.topic == end => return drained,
+                Reply::Publish(delivered) => drained.push(delivered),
+                _ => self.fail("expected messages only"),
             }
-        };
-        let payload = unique("quiet");
-        self.send(publish(&topic, &payload));
-        self.expect_message(&topic, payload);
+        }
+    }
+
+    /// No message is on its way to this client; see [`Peer::drain`].
+    pub fn expect_silence(&mut self) {
+        if !self.drain().is_empty() {
+            self.fail("messages came that should not");
+        }
     }
 
     /// Subscribes to one filter, which must be granted as asked.
@@ -390,17 +501,29 @@ impl Peer {
         delivered
     }
 
-    /// Completes the exchange of a received message.
+    /// Completes the exchange of a received message. Other messages may come before a PUBREL; they wait their turn.
     pub fn acknowledge(&mut self, delivered: &Delivered) {
         match delivered.qos {
             0 => {}
             1 => self.send(puback(delivered.packet_id)),
             _ => {
                 self.send(pubrec(delivered.packet_id));
-                self.expect_pubrel(delivered.packet_id);
+                self.await_pubrel(delivered.packet_id);
                 self.send(pubcomp(delivered.packet_id));
             }
         }
+    }
+
+    fn await_pubrel(&mut self, packet_id: u16) {
+        let mut waiting = std::mem::take(&mut self.set_aside);
+        loop {
+            match self.receive() {
+                Reply::PubRel(acked) if acked.packet_id == packet_id => break,
+                reply @ Reply::Publish(_) => waiting.push_back(reply),
+                _ => self.fail(&format!("expected PUBREL {packet_id}")),
+            }
+        }
+        self.set_aside = waiting;
     }
 
     /// Acknowledges with a chosen packet, then makes sure that it was taken.

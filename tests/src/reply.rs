@@ -161,6 +161,23 @@ impl Reply {
         }
         Ok(Some(reply))
     }
+
+    /// Whether it has a reason string or user properties although it is none of the packets that may always have
+    /// them: PUBLISH, CONNACK and DISCONNECT [MQTT-3.1.2-29].
+    #[must_use]
+    pub fn explains(&self) -> bool {
+        let properties = match self {
+            Self::PubAck(acked) | Self::PubRec(acked) | Self::PubRel(acked) | Self::PubComp(acked) => {
+                &acked.properties
+            }
+            Self::SubAck(codes) | Self::UnsubAck(codes) => &codes.properties,
+            Self::Auth(notified) => &notified.properties,
+            Self::ConnAck(_) | Self::Publish(_) | Self::PingResp | Self::Disconnect(_) => return false,
+        };
+        properties
+            .iter()
+            .any(|property| matches!(property, Property::ReasonString(_) | Property::User(..)))
+    }
 }
 
 fn decode_body(

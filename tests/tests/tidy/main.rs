@@ -113,7 +113,9 @@ fn no_test_is_switched_off() {
 #[test]
 fn no_test_waits_for_time_to_pass() {
     let mut waits = Vec::new();
-    for source in source::rust() {
+    // Polling pauses between two looks; it ends as soon as what it waits for is there.
+    let polling = "tests/src/polling.rs";
+    for source in source::rust().filter(|source| source.path != polling) {
         let code = source.code();
         let tests_from = if source.is_test() {
             0
