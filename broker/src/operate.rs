@@ -88,7 +88,14 @@ async fn operate(config: &Config, read_again: &ReadConfig) -> Result<(), RunErro
         Arc::clone(&metrics),
         events.clone(),
     );
-    let shared = Shared::new(config, hub.clone(), policies.clone(), events.clone());
+    let (stop, stopping) = watch::channel(false);
+    let shared = Shared::new(
+        config,
+        hub.clone(),
+        policies.clone(),
+        events.clone(),
+        stopping.clone(),
+    );
     let mut workers = Workers::start(worker_count(config), &shared)
         .map_err(|error| RunError::System("a worker thread cannot start", error))?;
     let listeners = Listeners::bind(&config.listeners, &shared).map_err(RunError::Listen)?;
@@ -102,7 +109,6 @@ async fn operate(config: &Config, read_again: &ReadConfig) -> Result<(), RunErro
         });
         tokio::spawn(admin.serve(commands));
     }
-    let (stop, stopping) = watch::channel(false);
     let accepting = tokio::spawn({
         let shared = shared.clone();
         async move {
@@ -127,10 +133,7 @@ async fn operate(config: &Config, read_again: &ReadConfig) -> Result<(), RunErro
     // Nobody receives if accepting has failed; then there is nothing to stop.
     let _ = stop.send(true);
     if let Ok(workers) = accepting.await {
-        hub.stop_all(&Stop {
-            reason: ReasonCode::SERVER_SHUTTING_DOWN,
-            text: "the broker is shutting down",
-        });
+        hub.stop_all(&Stop::shutting_down());
         // Whoever does not take its farewell in time is cut off.
         let _ = tokio::time::timeout(DRAIN_TIMEOUT, workers.drained()).await;
     }

@@ -112,6 +112,17 @@ pub struct Stop {
     pub text: &'static str,
 }
 
+impl Stop {
+    /// The broker is going down.
+    #[must_use]
+    pub fn shutting_down() -> Self {
+        Self {
+            reason: ReasonCode::SERVER_SHUTTING_DOWN,
+            text: "the broker is shutting down",
+        }
+    }
+}
+
 /// One subscription.
 #[derive(Clone)]
 pub struct Subscription {

@@ -28,18 +28,25 @@ const REPLAY_MESSAGES: usize = 128;
 /// Serves one accepted socket until it is closed.
 pub(super) async fn serve<S: Socket>(socket: S, shared: Shared, peer: Arc<Peer>) {
     let config = shared.connection_config(&peer.listener);
-    let mut link = Link::new(
-        socket,
-        Connection::new(config, Instant::now()),
-        Arc::clone(&shared.metrics),
-    );
-    if let Some(entered) = handshake::enter(&mut link, &shared, &peer).await {
-        let mut client = Client::new(link, shared, peer, entered);
-        let end = client.run().await;
-        client.leave(end).await;
+    let conn = Connection::new(config, Instant::now());
+    let mut link = Link::new(socket, conn, Arc::clone(&shared.metrics));
+    let mut stopping = shared.stopping.clone();
+    let entered = tokio::select! {
+        entered = handshake::enter(&mut link, &shared, &peer) => entered,
+        // Whoever is not in yet is not waited for.
+        _ = stopping.wait_for(|stopping| *stopping) => None,
+    };
+    let Some(entered) = entered else {
+        return link.close(FAREWELL).await;
+    };
+    let mut client = Client::new(link, shared, peer, entered);
+    // A client that comes in while the others are being told to go would not be told.
+    let end = if *stopping.borrow() {
+        End::Broker(Stop::shutting_down())
     } else {
-        link.close(FAREWELL).await;
-    }
+        client.run().await
+    };
+    client.leave(end).await;
 }
 
 /// An admitted client with its socket.

@@ -23,6 +23,7 @@ use sluice_mqtt::session::Outgoing;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::watch;
 
 /// What every connection needs of the broker.
 #[derive(Clone)]
@@ -35,6 +36,8 @@ pub struct Shared {
     pub events: Events,
     /// Counters.
     pub metrics: Arc<Metrics>,
+    /// Turns true when the broker stops.
+    pub stopping: watch::Receiver<bool>,
     /// By listener name.
     pub doors: Arc<ArcSwap<HashMap<String, Door>>>,
 }
@@ -51,13 +54,20 @@ pub struct Door {
 impl Shared {
     /// Puts together what connections need.
     #[must_use]
-    pub fn new(config: &Config, hub: Hub, policies: Policies, events: Events) -> Self {
+    pub fn new(
+        config: &Config,
+        hub: Hub,
+        policies: Policies,
+        events: Events,
+        stopping: watch::Receiver<bool>,
+    ) -> Self {
         let metrics = Arc::clone(events.metrics());
         Self {
             hub,
             policies,
             events,
             metrics,
+            stopping,
             doors: Arc::new(ArcSwap::from_pointee(doors(config))),
         }
     }
