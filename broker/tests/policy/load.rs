@@ -327,6 +327,55 @@ fn wasi_grants_nothing_and_what_std_calls_at_its_start_does_not_trap() {
 }
 
 #[test]
+fn what_is_written_to_wasi_streams_is_swallowed() {
+    let imports = r#"
+        (import "wasi:io/error@0.2.3" (instance $error (export "error" (type (sub resource)))))
+        (alias export $error "error" (type $error-type))
+        (import "wasi:io/streams@0.2.3" (instance $streams
+          (export "output-stream" (type $stream (sub resource)))
+          (alias outer 1 $error-type (type $outer-error))
+          (export "error" (type $inner-error (eq $outer-error)))
+          (type $stream-error (variant (case "last-operation-failed" (own $inner-error)) (case "closed")))
+          (export "stream-error" (type $named-error (eq $stream-error)))
+          (export "[method]output-stream.check-write"
+            (func (param "self" (borrow $stream)) (result (result u64 (error $named-error)))))
+          (export "[method]output-stream.blocking-write-and-flush" (func (param "self" (borrow $stream))
+            (param "contents" (list u8)) (result (result (error $named-error)))))))
+        (alias export $streams "output-stream" (type $stream-type))
+        (import "wasi:cli/stderr@0.2.3" (instance $stderr
+          (alias outer 1 $stream-type (type $outer-stream))
+          (export "output-stream" (type $inner-stream (eq $outer-stream)))
+          (export "get-stderr" (func (result (own $inner-stream))))))
+        (core module $mem (memory (export "memory") 1))
+        (core instance $mem (instantiate $mem))
+        (core func $get (canon lower (func $stderr "get-stderr")))
+        (core func $check (canon lower (func $streams "[method]output-stream.check-write")
+          (memory (core memory $mem "memory"))))
+        (core func $write (canon lower (func $streams "[method]output-stream.blocking-write-and-flush")
+          (memory (core memory $mem "memory"))))
+        (core func $drop (canon resource.drop $stream-type))
+        (core module $start
+          (import "" "get" (func $get (result i32)))
+          (import "" "check" (func $check (param i32 i32)))
+          (import "" "write" (func $write (param i32 i32 i32 i32)))
+          (import "" "drop" (func $drop (param i32)))
+          (import "" "memory" (memory 1))
+          (func $main (local $stderr i32)
+            (local.set $stderr (call $get))
+            (call $check (local.get $stderr) (i32.const 16))
+            (if (i32.load8_u (i32.const 16)) (then unreachable))
+            (if (i64.eqz (i64.load (i32.const 24))) (then unreachable))
+            (call $write (local.get $stderr) (i32.const 0) (i32.const 5) (i32.const 16))
+            (if (i32.load8_u (i32.const 16)) (then unreachable))
+            (call $drop (local.get $stderr)))
+          (start $main))
+        (core instance (instantiate $start (with "" (instance
+          (export "get" (func $get)) (export "check" (func $check)) (export "write" (func $write))
+          (export "drop" (func $drop)) (export "memory" (memory $mem "memory"))))))"#;
+    start(config(vec![component_with(imports)]));
+}
+
+#[test]
 fn everything_wrong_with_a_configuration_is_said_at_once() {
     let mut wrong = config(vec![
         spec("a", b"garbage".to_vec()),

@@ -130,6 +130,12 @@ impl Reply {
                 Self::RandomNumbers => random_numbers(&ty)?,
             };
         }
+        // Handles that were lent or given to the function end here.
+        for param in params {
+            if let Val::Resource(handle) = param {
+                handle.resource_drop(&mut store)?;
+            }
+        }
         match self {
             Self::Trap => Err(Error::msg(format!("{path} is not available to policies"))),
             _ => Ok(()),
