@@ -1,15 +1,17 @@
 //! What each command does.
 
-use super::Request;
+use super::{CLIENTS_LISTED_MAX, Request};
 use crate::config::quantity;
+use crate::hub::Hub;
 use crate::metrics::{Exposition, Metrics};
 use crate::policy::{LoadReport, LoadedPolicy, Policies, PolicyStatus};
 use serde_json::{Value, json};
 use std::sync::Arc;
 
 /// The parts of the broker that commands act on.
-#[derive(Debug)]
 pub struct Commands {
+    /// Whose clients are listed and kicked.
+    pub hub: Hub,
     /// Listed, replaced and rolled back.
     pub policies: Policies,
     /// For `status` and `metrics`.
@@ -25,6 +27,8 @@ impl Commands {
         match request {
             Request::Status => Ok(self.status()),
             Request::Metrics => Ok(Value::from(self.metrics_text())),
+            Request::ClientList { prefix } => Ok(self.clients(&prefix)),
+            Request::ClientKick { client_id } => Ok(json!({ "ended": self.hub.kick(&client_id) })),
             Request::PolicyList => Ok(Value::Array(
                 self.policies.list().iter().map(policy_status).collect(),
             )),
@@ -65,6 +69,15 @@ impl Commands {
             "policy_generation": self.policies.generation(),
             "policy_faults": metrics.policy_faults.get(),
         })
+    }
+
+    fn clients(&self, prefix: &str) -> Value {
+        let mut clients = self.hub.clients();
+        clients.retain(|client| client.client_id.starts_with(prefix));
+        let matching = clients.len();
+        clients.sort_by(|a, b| a.client_id.cmp(&b.client_id));
+        clients.truncate(CLIENTS_LISTED_MAX);
+        json!({ "matching": matching, "clients": clients })
     }
 
     /// The broker's metrics, then those of each policy.

@@ -26,6 +26,16 @@ pub enum Request {
     Status,
     /// All metrics, as Prometheus text.
     Metrics,
+    /// Sessions, at most [`CLIENTS_LISTED_MAX`] of them.
+    ClientList {
+        /// Only client identifiers that begin so.
+        prefix: String,
+    },
+    /// Ends the connections of a client.
+    ClientKick {
+        /// Its client identifier.
+        client_id: String,
+    },
     /// How every policy fares.
     PolicyList,
     /// Replaces a policy's module by the one that follows, or adds a policy.
@@ -49,6 +59,8 @@ impl Request {
         match self {
             Self::Status => "status",
             Self::Metrics => "metrics",
+            Self::ClientList { .. } => "client-list",
+            Self::ClientKick { .. } => "client-kick",
             Self::PolicyList => "policy-list",
             Self::PolicyLoad { .. } => "policy-load",
             Self::PolicyRollback { .. } => "policy-rollback",
@@ -59,8 +71,8 @@ impl Request {
     #[must_use]
     pub fn is_change(&self) -> bool {
         match self {
-            Self::Status | Self::Metrics | Self::PolicyList => false,
-            Self::PolicyLoad { .. } | Self::PolicyRollback { .. } => true,
+            Self::Status | Self::Metrics | Self::ClientList { .. } | Self::PolicyList => false,
+            Self::ClientKick { .. } | Self::PolicyLoad { .. } | Self::PolicyRollback { .. } => true,
         }
     }
 
@@ -86,5 +98,7 @@ pub enum Response {
 
 /// Longest line of a request.
 pub const REQUEST_BYTES_MAX: usize = 64 * 1024;
+/// Most sessions that one answer lists.
+pub const CLIENTS_LISTED_MAX: usize = 10_000;
 /// Largest module.
 pub const MODULE_BYTES_MAX: usize = 16 * 1024 * 1024;

@@ -3,8 +3,10 @@
 use super::*;
 use crate::config::{AdminSocket, Config};
 use crate::event::Events;
+use crate::hub::Hub;
 use crate::metrics::Metrics;
 use crate::policy::{Policies, PolicyNotice, PolicyObserver};
+use crate::store::Memory;
 use serde_json::json;
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
@@ -35,11 +37,14 @@ impl Fixture {
         let metrics = Arc::new(Metrics::default());
         let policies = Policies::start(Config::default().policies_config(), Arc::new(Silent))
             .expect("the built-in policy");
+        let events = Events::new(Arc::clone(&metrics));
+        let limits = Config::default().limits;
+        let hub = Hub::new(limits, Arc::new(Memory), Arc::clone(&metrics), events.clone());
         let commands = Arc::new(Commands {
+            hub,
             policies,
             metrics: Arc::clone(&metrics),
         });
-        let events = Events::new(Arc::clone(&metrics));
         let server = Server::bind(&AdminSocket::Path(path.clone()), events)
             .expect("a socket")
             .expect("wanted");
@@ -129,6 +134,19 @@ fn a_module_is_sent_along_and_refused_with_the_cause() {
     };
     let error = broker.call(&rollback, &[]).expect_err("nothing before");
     assert!(error.contains("no earlier module"), "{error}");
+}
+
+#[test]
+fn clients_are_listed_and_those_that_are_not_there_cannot_be_kicked() {
+    let broker = Fixture::start();
+    let prefix = String::new();
+    let clients = broker.call(&Request::ClientList { prefix }, &[]).expect("a list");
+    assert_eq!(clients, json!({ "matching": 0, "clients": [] }));
+    let client_id = "nobody".to_owned();
+    assert_eq!(
+        broker.call(&Request::ClientKick { client_id }, &[]),
+        Ok(json!({ "ended": 0 }))
+    );
 }
 
 #[test]

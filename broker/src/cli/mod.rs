@@ -1,57 +1,143 @@
-//! The command line.
+//! The command line: `sluice --help` explains it.
+//!
+//! Exit codes: 0 done, 1 failed or refused, 2 not understood. What was asked for goes to standard output,
+//! everything else to standard error.
 
+mod broker;
+mod check;
+mod passwd;
+mod policy;
 pub mod scaffold;
+mod terminal;
 
-use crate::config::Config;
-use clap::Parser;
+use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-/// An MQTT broker whose gate you program.
+/// An MQTT broker whose gate you program: policies are sandboxed WebAssembly, replaced while it runs.
 #[derive(Parser)]
-enum Command {
-    /// Run the broker.
-    Run {
-        /// The configuration.
-        #[arg(long)]
-        config: Option<PathBuf>,
-        /// Listen here instead.
-        #[arg(long)]
-        listen: Vec<String>,
-    },
+#[command(name = "sluice", version, max_term_width = 100, arg_required_else_help = true, after_help = AFTER_HELP)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
 }
 
-/// Runs the command that the arguments name.
+#[derive(Subcommand)]
+enum Command {
+    /// Run the broker until it is told to stop.
+    #[command(after_help = RUN_HELP)]
+    Run(broker::RunArguments),
+    /// Say everything that is wrong with a configuration, policies included, without running it.
+    #[command(after_help = CHECK_HELP)]
+    Check(check::CheckArguments),
+    /// Make the hash of a password for the configuration.
+    #[command(after_help = PASSWD_HELP)]
+    Passwd(passwd::PasswdArguments),
+    /// Write, look at and replace policies.
+    #[command(subcommand, after_help = POLICY_HELP)]
+    Policy(policy::PolicyCommand),
+    /// Show how the running broker fares.
+    Status(broker::StatusArguments),
+    /// Print all metrics of the running broker, as Prometheus text.
+    Metrics(Reach),
+    /// Look at the clients of the running broker, and end their connections.
+    #[command(subcommand)]
+    Client(broker::ClientCommand),
+}
+
+/// How to reach the running broker.
+#[derive(Args)]
+struct Reach {
+    /// Its admin socket. Default: that of --config, else the usual place.
+    #[arg(long, value_name = "PATH", env = "SLUICE_SOCKET")]
+    socket: Option<PathBuf>,
+    /// The configuration it runs with, which says where its admin socket is.
+    #[arg(long, value_name = "FILE", conflicts_with = "socket")]
+    config: Option<PathBuf>,
+}
+
+/// Why a command ends with exit code 1.
+enum Failure {
+    /// The command has said it already.
+    Told,
+    /// To be said on standard error.
+    Because(String),
+}
+
+impl Failure {
+    fn because(reason: impl std::fmt::Display) -> Self {
+        Self::Because(reason.to_string())
+    }
+}
+
+type Outcome = Result<(), Failure>;
+
+/// Runs the command that the arguments of this process name.
 #[must_use]
-#[allow(clippy::print_stderr)] // Before there is a log.
 pub fn main() -> ExitCode {
-    let Command::Run { config, listen } = Command::parse();
-    let read = move || {
-        let mut read = config
-            .as_deref()
-            .map_or_else(|| Ok(Config::default()), Config::load)
-            .map_err(text)?;
-        read.listen_on(&listen).map_err(text)?;
-        Ok(read)
+    // Says what is wrong and ends with exit code 2, or shows the help and ends with 0.
+    let outcome = match Arguments::parse().command {
+        Command::Run(arguments) => broker::run(arguments),
+        Command::Check(arguments) => check::check(&arguments),
+        Command::Passwd(arguments) => passwd::passwd(&arguments),
+        Command::Policy(command) => policy::policy(command),
+        Command::Status(arguments) => broker::status(&arguments),
+        Command::Metrics(reach) => broker::metrics(&reach),
+        Command::Client(command) => broker::client(command),
     };
-    let outcome = read().and_then(|config| {
-        let _logging = crate::log::start(&config.log)?;
-        let again = Box::new(read) as crate::ReadConfig;
-        crate::run(&config, &again).map_err(|error| error.to_string())
-    });
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("{error}");
+        Err(failure) => {
+            if let Failure::Because(reason) = failure {
+                terminal::complain(&reason);
+            }
             ExitCode::FAILURE
         }
     }
 }
 
-fn text(problems: Vec<crate::config::Problem>) -> String {
-    problems
-        .iter()
-        .map(ToString::to_string)
-        .collect::<Vec<_>>()
-        .join("\n")
-}
+const AFTER_HELP: &str = "\
+Examples:
+  sluice run                                     a broker on 127.0.0.1:1883, for this machine only
+  sluice run --config sluice.toml                a broker as configured
+  sluice check --config sluice.toml              what is wrong with the configuration
+  sluice passwd --user ada                       a user for the configuration
+  sluice policy new gate                         a policy to begin with, in ./gate
+  sluice policy load gate target/gate.wasm       put it in force; clients stay connected
+
+Exit codes: 0 done, 1 failed or refused, 2 the command line was not understood.";
+
+const RUN_HELP: &str = "\
+Signals: SIGTERM and SIGINT end the broker, clients are told; SIGHUP reads the configuration and the policies again.
+Environment: SLUICE_LOG is a log level (error, warn, info, debug, trace) that goes before the configured one.
+
+Examples:
+  sluice run
+  sluice run --listen 127.0.0.1:1883 --listen [::1]:1883
+  sluice run --config /etc/sluice/sluice.toml";
+
+const CHECK_HELP: &str = "\
+Every problem is reported with its file, line, key and remedy. The policies are compiled, configured and made to test
+themselves, as at a start; nothing listens and nothing is written.
+
+Exit codes: 0 no problems (there may be warnings), 1 problems.
+
+Examples:
+  sluice check --config sluice.toml
+  sluice check --config sluice.toml --json | jq .problems";
+
+const PASSWD_HELP: &str = "\
+Asks for the password twice on a terminal; otherwise it is the first line of standard input.
+
+Examples:
+  sluice passwd
+  sluice passwd --user ada >> sluice.toml && kill -HUP $(pidof sluice)
+  echo \"$PASSWORD\" | sluice passwd";
+
+const POLICY_HELP: &str = "\
+Examples:
+  sluice policy new gate && cd gate && cargo test
+  cargo build --release --target wasm32-unknown-unknown
+  sluice policy inspect target/wasm32-unknown-unknown/release/gate.wasm
+  sluice policy load gate target/wasm32-unknown-unknown/release/gate.wasm
+  sluice policy rollback gate";

@@ -217,7 +217,8 @@ fn policy(name: String, mut table: Table<'_, '_>, base: &Path) -> PolicyConfig {
     let builtin = table.value("builtin", value::choice(&BUILTINS));
     let file = table.value("file", value::path(base)).map(PolicySource::File);
     let both = builtin.is_some() && file.is_some();
-    let source = builtin.or(file);
+    let usual = (name == PolicyConfig::builtin().name).then(|| PolicyConfig::builtin().source);
+    let source = builtin.or(file).or(usual);
     if both {
         table.problem(
             "",

@@ -67,8 +67,8 @@ const WRONG_VALUES: &[(&str, &str)] = &[
         "limits.payload_bytes_max: is larger than packet_bytes_max: raise packet_bytes_max, or lower this to at most that",
     ),
     (
-        "policy.users = {}",
-        "policy.users: names no usable module: add file = \"NAME.wasm\", or builtin = \"static-users\"",
+        "policy.x = {}",
+        "policy.x: names no usable module: add file = \"NAME.wasm\", or builtin = \"static-users\"",
     ),
     (
         "policy.users = { builtin = \"static-users\", capabilities = [\"files\"] }",

@@ -1,0 +1,199 @@
+//! `sluice run`, and what asks a running broker: `status`, `metrics`, `client`.
+
+use super::terminal::{self, harmless, say, say_json};
+use super::{Failure, Outcome, Reach};
+use crate::admin::{Client, Request, socket};
+use crate::config::{Config, Problem, quantity};
+use clap::{Args, Subcommand};
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+#[derive(Args)]
+pub(super) struct RunArguments {
+    /// The configuration. Without one: 127.0.0.1:1883, for clients of this machine.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// IP address and port to listen on instead of the configured ones; may be repeated.
+    #[arg(long, value_name = "ADDRESS")]
+    listen: Vec<String>,
+}
+
+#[derive(Args)]
+pub(super) struct StatusArguments {
+    #[command(flatten)]
+    reach: Reach,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Subcommand)]
+pub(super) enum ClientCommand {
+    /// List sessions, connected or not.
+    List {
+        #[command(flatten)]
+        reach: Reach,
+        /// Only client identifiers that begin so.
+        #[arg(long, default_value = "")]
+        prefix: String,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// End the connections of a client; it may come back.
+    Kick {
+        #[command(flatten)]
+        reach: Reach,
+        /// The client identifier.
+        client_id: String,
+    },
+}
+
+pub(super) fn run(arguments: RunArguments) -> Outcome {
+    let RunArguments { config, listen } = arguments;
+    let read = move || read_config(config.as_deref(), &listen);
+    let config = read().map_err(|problems| refuse(&problems))?;
+    let _logging = crate::log::start(&config.log).map_err(Failure::because)?;
+    let read_again: crate::ReadConfig = Box::new(move || {
+        read().map_err(|problems| {
+            problems
+                .iter()
+                .map(Problem::to_string)
+                .collect::<Vec<_>>()
+                .join("; ")
+        })
+    });
+    crate::run(&config, &read_again).map_err(Failure::because)
+}
+
+pub(super) fn read_config(file: Option<&Path>, listen: &[String]) -> Result<Config, Vec<Problem>> {
+    let mut config = file.map_or_else(|| Ok(Config::default()), Config::load)?;
+    config.listen_on(listen)?;
+    Ok(config)
+}
+
+/// Says all problems.
+pub(super) fn refuse(problems: &[Problem]) -> Failure {
+    for problem in problems {
+        terminal::complain(&problem.to_string());
+    }
+    Failure::Told
+}
+
+impl Reach {
+    pub(super) fn connect(&self) -> Result<Client, Failure> {
+        let path = match (&self.socket, &self.config) {
+            (Some(socket), _) => socket.clone(),
+            (None, Some(file)) => {
+                let config = Config::load(file).map_err(|problems| refuse(&problems))?;
+                let configured = socket::path_of(&config.admin.socket);
+                configured
+                    .ok_or_else(|| Failure::because(format!("{}: admin.socket is \"off\"", file.display())))?
+            }
+            (None, None) => socket::usual_path(),
+        };
+        Client::connect(&path).map_err(Failure::because)
+    }
+
+    /// One command without a module.
+    pub(super) fn ask(&self, request: &Request) -> Result<Value, Failure> {
+        self.connect()?.call(request, &[]).map_err(Failure::because)
+    }
+}
+
+pub(super) fn status(arguments: &StatusArguments) -> Outcome {
+    let status = arguments.reach.ask(&Request::Status)?;
+    if arguments.json {
+        say_json(&status);
+        return Ok(());
+    }
+    let mut rows = Vec::new();
+    for (key, value) in status.as_object().into_iter().flatten() {
+        let shown = match (key.as_str(), value.as_u64()) {
+            ("uptime_seconds", Some(seconds)) => quantity::duration_text(Duration::from_secs(seconds)),
+            (_, Some(number)) => number.to_string(),
+            (_, None) => harmless(value.as_str().unwrap_or_default()),
+        };
+        rows.push(vec![key.trim_end_matches("_seconds").replace('_', " "), shown]);
+    }
+    say(&terminal::table(&rows));
+    Ok(())
+}
+
+pub(super) fn metrics(reach: &Reach) -> Outcome {
+    let metrics = reach.ask(&Request::Metrics)?;
+    say(metrics.as_str().unwrap_or_default());
+    Ok(())
+}
+
+pub(super) fn client(command: ClientCommand) -> Outcome {
+    match command {
+        ClientCommand::List { reach, prefix, json } => {
+            let answer = reach.ask(&Request::ClientList { prefix })?;
+            if json {
+                say_json(&answer);
+            } else {
+                say(&client_table(&answer));
+            }
+        }
+        ClientCommand::Kick { reach, client_id } => {
+            let answer = reach.ask(&Request::ClientKick {
+                client_id: client_id.clone(),
+            })?;
+            let ended = answer.get("ended").and_then(Value::as_u64).unwrap_or(0);
+            let client = harmless(&client_id);
+            if ended == 0 {
+                return Err(Failure::because(format!("no client \"{client}\" is connected")));
+            }
+            say(&format!(
+                "ended {ended} connection{} of \"{client}\"",
+                if ended == 1 { "" } else { "s" }
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn client_table(answer: &Value) -> String {
+    let heads = [
+        "CLIENT",
+        "MOUNT POINT",
+        "ONLINE",
+        "SUBSCRIPTIONS",
+        "QUEUED",
+        "BYTES",
+        "IN FLIGHT",
+    ];
+    let keys = [
+        "client_id",
+        "mountpoint",
+        "online",
+        "subscriptions",
+        "queue_messages",
+        "queue_bytes",
+        "inflight",
+    ];
+    let mut rows = vec![heads.map(str::to_owned).to_vec()];
+    let clients = answer["clients"]
+        .as_array()
+        .map(Vec::as_slice)
+        .unwrap_or_default();
+    for client in clients {
+        let cell = |key: &&str| match &client[*key] {
+            Value::String(text) => harmless(text),
+            Value::Bool(truth) => if *truth { "yes" } else { "no" }.to_owned(),
+            other => other.to_string(),
+        };
+        rows.push(keys.iter().map(cell).collect());
+    }
+    let mut text = terminal::table(&rows);
+    let all = answer["matching"].as_u64().unwrap_or(0);
+    if all > clients.len() as u64 {
+        text.push_str(&format!(
+            "... and {} more; narrow it with --prefix\n",
+            all - clients.len() as u64
+        ));
+    }
+    text
+}

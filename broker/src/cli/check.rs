@@ -1,0 +1,108 @@
+//! `sluice check`: everything that a start would find wrong.
+
+use super::terminal::{complain, say, say_json, warn};
+use super::{Failure, Outcome};
+use crate::config::{Config, Problem};
+use crate::policy::{Policies, PolicyError, PolicyNotice, PolicyObserver, PolicyWatch};
+use clap::Args;
+use serde_json::{Value, json};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+#[derive(Args)]
+pub(super) struct CheckArguments {
+    /// The configuration.
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
+    /// Print one JSON object: {"ok": ..., "problems": [...], "warnings": [...]}.
+    #[arg(long)]
+    json: bool,
+}
+
+/// What was found.
+struct Findings {
+    problems: Vec<Problem>,
+    warnings: Vec<Problem>,
+    /// For the case that nothing is wrong.
+    summary: String,
+}
+
+pub(super) fn check(arguments: &CheckArguments) -> Outcome {
+    let findings = match Config::load(&arguments.config) {
+        Ok(config) => examine(&config),
+        Err(problems) => Findings {
+            problems,
+            warnings: Vec::new(),
+            summary: String::new(),
+        },
+    };
+    let is_ok = findings.problems.is_empty();
+    if arguments.json {
+        let list = |found: &[Problem]| found.iter().map(Problem::to_json).collect::<Vec<Value>>();
+        let (problems, warnings) = (list(&findings.problems), list(&findings.warnings));
+        say_json(&json!({ "ok": is_ok, "problems": problems, "warnings": warnings }));
+    } else {
+        findings
+            .warnings
+            .iter()
+            .for_each(|warning| warn(&warning.to_string()));
+        findings
+            .problems
+            .iter()
+            .for_each(|problem| complain(&problem.to_string()));
+        if is_ok {
+            say(&findings.summary);
+        }
+    }
+    if is_ok { Ok(()) } else { Err(Failure::Told) }
+}
+
+/// Starts the policies as the broker would, but keeps nothing: not even what they compile to.
+fn examine(config: &Config) -> Findings {
+    let mut policies_config = config.policies_config();
+    policies_config.cache_dir = None;
+    let started =
+        Policies::start(policies_config, Arc::new(Silent)).and_then(|policies| match &config.policy_dir {
+            Some(dir) => PolicyWatch::start(&policies, dir).map(drop),
+            None => Ok(()),
+        });
+    let errors = started.err().unwrap_or_default();
+    let (listeners, policies) = (config.listeners.len(), config.policies.len());
+    let summary = format!(
+        "{}: no problems; {listeners} listener{}, {policies} polic{}",
+        config
+            .file
+            .as_deref()
+            .unwrap_or_else(|| "defaults".as_ref())
+            .display(),
+        if listeners == 1 { "" } else { "s" },
+        if policies == 1 { "y" } else { "ies" },
+    );
+    Findings {
+        problems: errors.iter().map(|error| problem(config, error)).collect(),
+        warnings: config.warnings.clone(),
+        summary,
+    }
+}
+
+fn problem(config: &Config, error: &PolicyError) -> Problem {
+    let key = if error.policy.is_empty() {
+        String::new()
+    } else {
+        format!("policy.{}", error.policy)
+    };
+    Problem {
+        file: config.file.clone(),
+        line: None,
+        key,
+        what: error.kind.to_string(),
+        remedy: String::new(),
+    }
+}
+
+/// What policies say while they are tried is in the errors when it matters.
+struct Silent;
+
+impl PolicyObserver for Silent {
+    fn observe(&self, _: &PolicyNotice) {}
+}
