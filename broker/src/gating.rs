@@ -1,31 +1,8 @@
-//! From the configuration to the policy host, and from what the host notices to events: neither knows the other.
+//! From what the policy host notices to events: neither knows the other.
 
-use crate::config::{self, Config};
 use crate::event::{Event, Events, PolicyEvent};
 use crate::policy::notice::{ActivationCause, LogLevel};
-use crate::policy::{PoliciesConfig, PolicyNotice, PolicyObserver, PolicySource, PolicySpec};
-
-/// What the policy host is to run.
-pub(crate) fn policies(config: &Config) -> PoliciesConfig {
-    let spec = |policy: &config::PolicyConfig| PolicySpec {
-        name: policy.name.clone(),
-        source: match &policy.source {
-            config::PolicySource::StaticUsers => PolicySource::Embedded,
-            config::PolicySource::File(path) => PolicySource::File(path.clone()),
-        },
-        settings: policy.settings.clone(),
-        capabilities: policy.capabilities,
-        limits: policy.limits,
-    };
-    let own_chain = |listener: &config::Listener| Some((listener.name.clone(), listener.policies.clone()?));
-    PoliciesConfig {
-        policies: config.policies.iter().map(spec).collect(),
-        chains: config.listeners.iter().filter_map(own_chain).collect(),
-        default_chain: config.default_chain.clone(),
-        cache_dir: config.data_dir.as_ref().map(|dir| dir.join("policy-cache")),
-        ..PoliciesConfig::default()
-    }
-}
+use crate::policy::{PolicyNotice, PolicyObserver};
 
 /// Passes on what the policy host notices.
 pub(crate) struct Observer(pub(crate) Events);

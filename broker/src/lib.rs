@@ -17,5 +17,6 @@ pub mod store;
 mod gating;
 mod operate;
 mod report;
+mod service;
 
 pub use operate::{ReadConfig, RunError, run};

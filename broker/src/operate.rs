@@ -3,14 +3,14 @@
 use crate::admin::{self, Commands};
 use crate::config::Config;
 use crate::event::{Event, Events};
-use crate::gating::{self, Observer};
+use crate::gating::Observer;
 use crate::hub::{Asked, Hub, Stop};
 use crate::log;
 use crate::metrics::Metrics;
 use crate::net::{ListenError, Listeners, Shared, Workers};
 use crate::policy::{Policies, PolicyError, PolicyWatch, SessionAction};
+use crate::service;
 use crate::store::Memory;
-use sd_notify::NotifyState;
 use sluice_mqtt::reason::ReasonCode;
 use std::fmt;
 use std::io;
@@ -22,6 +22,9 @@ use tokio::sync::{mpsc, watch};
 
 /// How long clients have to take their farewell when the broker stops.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How often the log tells how many lines were kept back.
+const REPORT_EVERY: Duration = Duration::from_secs(1);
 
 /// Why a broker could not start.
 #[derive(Debug)]
@@ -76,7 +79,7 @@ async fn operate(config: &Config, read_again: &ReadConfig) -> Result<(), RunErro
     let metrics = Arc::new(Metrics::default());
     let events = Events::new(Arc::clone(&metrics));
     let observer = Arc::new(Observer(events.clone()));
-    let policies = Policies::start(gating::policies(config), observer).map_err(RunError::Policies)?;
+    let policies = Policies::start(config.policies_config(), observer).map_err(RunError::Policies)?;
     let watched = config
         .policy_dir
         .as_deref()
@@ -104,6 +107,7 @@ async fn operate(config: &Config, read_again: &ReadConfig) -> Result<(), RunErro
     start_tasks(config, &hub, &policies);
     if let Some(admin) = admin {
         let commands = Arc::new(Commands {
+            hub: hub.clone(),
             policies: policies.clone(),
             metrics: Arc::clone(&metrics),
         });
@@ -117,16 +121,21 @@ async fn operate(config: &Config, read_again: &ReadConfig) -> Result<(), RunErro
         }
     });
 
-    tell_service_manager(&[NotifyState::Ready]);
+    for warning in &config.warnings {
+        events.emit(Event::ConfigWarning {
+            text: &warning.to_string(),
+        });
+    }
+    service::ready(&events);
     let mut current = config.clone();
     while let Order::Reload = signals.next().await {
-        tell_service_manager(&[NotifyState::Reloading]);
-        if let Some(config) = reload(&current, read_again, &shared) {
+        service::reloading(&events);
+        if let Some(config) = reload(&current, read_again, &shared).await {
             current = config;
         }
-        tell_service_manager(&[NotifyState::Ready]);
+        service::ready(&events);
     }
-    tell_service_manager(&[NotifyState::Stopping]);
+    service::stopping(&events);
     events.emit(Event::ShuttingDown {
         connections: metrics.connections_current.get(),
     });
@@ -140,13 +149,6 @@ async fn operate(config: &Config, read_again: &ReadConfig) -> Result<(), RunErro
     events.emit(Event::Stopped);
     events.flush();
     Ok(())
-}
-
-/// Says how far the broker is, to a service manager that asked to be told.
-fn tell_service_manager(states: &[NotifyState<'_>]) {
-    if let Err(error) = sd_notify::notify(false, states) {
-        tracing::warn!(%error, "the service manager cannot be told");
-    }
 }
 
 /// As configured, else one per processor.
@@ -164,8 +166,17 @@ fn start_tasks(config: &Config, hub: &Hub, policies: &Policies) {
         let hub = hub.clone();
         tokio::spawn(async move { hub.publish_sys(every).await });
     }
+    tokio::spawn(report_suppressed(hub.events().clone()));
     tokio::spawn(judge_after_swaps(hub.clone(), policies.clone()));
     tokio::spawn(act_for_policies(hub.clone(), policies.actions()));
+}
+
+/// Tells of log lines that were kept back, also when no further one comes.
+async fn report_suppressed(events: Events) {
+    loop {
+        tokio::time::sleep(REPORT_EVERY).await;
+        events.flush();
+    }
 }
 
 /// Every swap of policies makes every session be judged again.
@@ -207,24 +218,35 @@ async fn act_for_policies(hub: Hub, mut actions: mpsc::Receiver<SessionAction>) 
 }
 
 /// Reads the configuration again and puts in force what may change while running; all or nothing.
-fn reload(current: &Config, read_again: &ReadConfig, shared: &Shared) -> Option<Config> {
+async fn reload(current: &Config, read_again: &ReadConfig, shared: &Shared) -> Option<Config> {
     let rejected = |error: &str| shared.events.emit(Event::ConfigRejected { error });
-    let config = match read_again() {
+    let read = match read_again() {
         Ok(config) => config,
         Err(problems) => {
             rejected(&problems);
             return None;
         }
     };
-    if let Err(errors) = shared.policies.reload(gating::policies(&config)) {
-        rejected(&lines(&errors));
-        return None;
+    let config = current.in_force_with(&read);
+    let (policies, wanted) = (shared.policies.clone(), config.policies_config());
+    // Compiling takes a while, in which clients connect.
+    let reloaded = tokio::task::spawn_blocking(move || policies.reload(wanted)).await;
+    match reloaded {
+        Ok(Ok(_)) => {}
+        Ok(Err(errors)) => {
+            rejected(&lines(&errors));
+            return None;
+        }
+        Err(error) => {
+            rejected(&format!("the policies could not be loaded: {error}"));
+            return None;
+        }
     }
     shared.apply(&config);
     log::set_level(config.log.level);
-    for problem in current.changes_to(&config).warnings(&config) {
+    for warning in &config.warnings {
         shared.events.emit(Event::ConfigWarning {
-            text: &problem.to_string(),
+            text: &warning.to_string(),
         });
     }
     if let Some(file) = &config.file {

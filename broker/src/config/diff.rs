@@ -1,6 +1,6 @@
 //! What of a changed configuration a running broker can take.
 
-use super::{Config, Listener};
+use super::{Config, Listener, Log};
 use crate::config::Problem;
 
 /// The difference of two configurations, by key.
@@ -30,6 +30,43 @@ impl Changes {
             remedy: "until then the old value holds".to_owned(),
         };
         self.restart.iter().map(warning).collect()
+    }
+}
+
+/// What a running broker is to obey when `new` is read: all that can change live, and of the rest what it has.
+pub(super) fn in_force(old: &Config, new: &Config) -> Config {
+    let mut warnings = new.warnings.clone();
+    warnings.extend(changes(old, new).warnings(new));
+    let log = Log {
+        level: new.log.level,
+        format: old.log.format,
+    };
+    Config {
+        file: new.file.clone(),
+        data_dir: old.data_dir.clone(),
+        policy_dir: old.policy_dir.clone(),
+        workers: old.workers,
+        // A socket that is open stays open, and keeps its own chain when the new configuration does not know it.
+        listeners: old
+            .listeners
+            .iter()
+            .map(|listener| listener_in_force(listener, new))
+            .collect(),
+        limits: new.limits.clone(),
+        policies: new.policies.clone(),
+        default_chain: new.default_chain.clone(),
+        admin: old.admin.clone(),
+        log,
+        sys_interval: old.sys_interval,
+        warnings,
+    }
+}
+
+fn listener_in_force(old: &Listener, new: &Config) -> Listener {
+    let known = new.listeners.iter().find(|listener| listener.name == old.name);
+    Listener {
+        address: old.address,
+        ..known.unwrap_or(old).clone()
     }
 }
 
@@ -76,7 +113,7 @@ pub(super) fn changes(old: &Config, new: &Config) -> Changes {
     changes
 }
 
-/// A listener's chain belongs to the policies; its socket stays as it is.
+/// The socket of a listener stays as it is; what is asked of its clients changes live.
 fn listener_changes(old: &[Listener], new: &[Listener], changes: &mut Changes) {
     for listener in old {
         let Some(other) = new.iter().find(|other| other.name == listener.name) else {
@@ -85,17 +122,18 @@ fn listener_changes(old: &[Listener], new: &[Listener], changes: &mut Changes) {
                 .push(format!("listener \"{}\" (removed)", listener.name));
             continue;
         };
-        if listener.policies != other.policies {
+        if listener.address != other.address {
             changes
-                .live
-                .push(format!("listener \"{}\" policies", listener.name));
+                .restart
+                .push(format!("listener \"{}\" address", listener.name));
         }
-        let with_other_chain = Listener {
-            policies: other.policies.clone(),
-            ..listener.clone()
-        };
-        if with_other_chain != *other {
-            changes.restart.push(format!("listener \"{}\"", listener.name));
+        if *other
+            != (Listener {
+                address: other.address,
+                ..listener.clone()
+            })
+        {
+            changes.live.push(format!("listener \"{}\"", listener.name));
         }
     }
     for listener in new {
@@ -150,9 +188,25 @@ mod tests {
         let old = Config::default();
         let mut new = old.clone();
         new.listeners[0].policies = Some(vec!["users".to_owned()]);
-        assert_eq!(old.changes_to(&new).live, ["listener \"default\" policies"]);
+        assert_eq!(old.changes_to(&new).live, ["listener \"default\""]);
         assert!(old.changes_to(&new).restart.is_empty());
         new.listeners[0].address.set_port(1);
-        assert_eq!(old.changes_to(&new).restart, ["listener \"default\""]);
+        assert_eq!(old.changes_to(&new).restart, ["listener \"default\" address"]);
+        let in_force = old.in_force_with(&new);
+        assert_eq!(in_force.listeners[0].policies, new.listeners[0].policies);
+        assert_eq!(in_force.listeners[0].address, old.listeners[0].address);
+        assert_eq!(in_force.warnings.len(), 1);
+    }
+
+    #[test]
+    fn an_open_socket_keeps_its_own_chain_when_it_is_removed_from_the_configuration() {
+        let mut old = Config::default();
+        old.listeners[0].policies = Some(vec!["strict".to_owned()]);
+        let mut new = Config::default();
+        new.listeners[0].name = "other".to_owned();
+        new.limits.receive_max = 7;
+        let in_force = old.in_force_with(&new);
+        assert_eq!(in_force.listeners, old.listeners);
+        assert_eq!(in_force.limits, new.limits);
     }
 }

@@ -280,6 +280,12 @@ impl Config {
         Ok(())
     }
 
+    /// What a broker that runs with this one is to obey when it reads `new`; its warnings say what must wait.
+    #[must_use]
+    pub fn in_force_with(&self, new: &Self) -> Self {
+        diff::in_force(self, new)
+    }
+
     /// What changes when `new` takes the place of this one.
     #[must_use]
     pub fn changes_to(&self, new: &Self) -> Changes {

@@ -120,7 +120,9 @@ impl<'a> Line<'a> {
                 uid: Some(uid),
                 ..line.with_whole_text(error)
             },
-            Event::AdminUnavailable { error: text } => line.with_text(text),
+            Event::AdminUnavailable { error: text } | Event::ServiceManagerUnreachable { error: text } => {
+                line.with_text(text)
+            }
             Event::ClientConnected {
                 principal,
                 version,
@@ -367,6 +369,7 @@ fn level_and_name(event: &Event<'_>) -> (Level, &'static str) {
         Event::PublishRefused { .. } => (Level::WARN, "publish_refused"),
         Event::QueueOverflow { .. } => (Level::WARN, "queue_overflow"),
         Event::RetainedFull { .. } => (Level::WARN, "retained_full"),
+        Event::ServiceManagerUnreachable { .. } => (Level::WARN, "service_manager_unreachable"),
         Event::SessionExpired { .. } => (Level::INFO, "session_expired"),
         Event::SessionRefused { .. } => (Level::WARN, "session_refused"),
         Event::ShuttingDown { .. } => (Level::INFO, "shutting_down"),

@@ -152,6 +152,8 @@ pub enum Event<'a> {
     QueueOverflow { client: Client<'a>, messages: u64 },
     /// A retained message was delivered but not kept: the limits are reached.
     RetainedFull { topic: &'a str },
+    /// The service manager that started us does not take what we tell it.
+    ServiceManagerUnreachable { error: &'a str },
     /// A session without a connection ended.
     SessionExpired { client: Client<'a> },
     /// A policy ended a session that it had admitted before.
@@ -286,6 +288,7 @@ impl Event<'_> {
             | Self::ConfigWarning { .. }
             | Self::Listening { .. }
             | Self::Policy(_)
+            | Self::ServiceManagerUnreachable { .. }
             | Self::ShuttingDown { .. }
             | Self::Stopped => None,
         }
