@@ -15,6 +15,11 @@ fn replay(target: &str, run: fn(&[u8])) {
 }
 
 #[test]
+fn session() {
+    replay("session", sluice_fuzz::session::run);
+}
+
+#[test]
 fn topic() {
     replay("topic", sluice_fuzz::topic::run);
 }

@@ -52,8 +52,8 @@ pub fn fate(delay_seconds: u32, ending: Ending, session_expiry_seconds: u32, now
             let seconds = delay_seconds.min(session_expiry_seconds);
             match now.checked_add(Duration::from_secs(u64::from(seconds))) {
                 Some(at) => Fate::PublishAt(at),
-                // Beyond what the clock can count: only the end of the session sends it.
-                None => Fate::Discard,
+                // Beyond what the clock can count. A will that is early is better than none.
+                None => Fate::PublishNow,
             }
         }
     }

@@ -13,13 +13,14 @@ pub(super) struct Client {
     pub(super) server_receive_max: u16,
     /// It has sent bytes it cannot account for.
     pub(super) is_wild: bool,
+    /// It has been let in.
+    pub(super) is_connected: bool,
     /// Where the next packet is cut in two.
     pub(super) split_at: Option<usize>,
     receive_max: usize,
     packet_bytes_max: u32,
     alias_max: u16,
     problem_information: bool,
-    connected: bool,
     ended: bool,
     /// PUBLISHes of the server that are not complete, and whether the client has to send PUBCOMP next.
     open: BTreeMap<PacketId, Open>,
@@ -47,6 +48,7 @@ impl Client {
             version: connect.version,
             server_receive_max: u16::MAX,
             is_wild: false,
+            is_connected: false,
             split_at: None,
             receive_max: connect
                 .receive_max
@@ -54,7 +56,6 @@ impl Client {
             packet_bytes_max: connect.packet_bytes_max.unwrap_or(u32::MAX),
             alias_max: connect.topic_alias_max,
             problem_information: connect.request_problem_information,
-            connected: false,
             ended: false,
             open: BTreeMap::new(),
             aliases: BTreeSet::new(),
@@ -123,12 +124,12 @@ impl Client {
             "{packet:?} has {bytes} bytes"
         ); // [MQTT-3.1.2-24]
         let handshake = matches!(packet, Packet::ConnAck(_) | Packet::Auth(_));
-        assert!(self.connected || handshake, "{packet:?} before CONNACK"); // [MQTT-3.2.0-1]
+        assert!(self.is_connected || handshake, "{packet:?} before CONNACK"); // [MQTT-3.2.0-1]
         match packet {
             Packet::ConnAck(connack) => {
-                assert!(!self.connected, "a second CONNACK"); // [MQTT-3.2.0-2]
-                self.connected = connack.reason == ReasonCode::SUCCESS;
-                self.ended = !self.connected;
+                assert!(!self.is_connected, "a second CONNACK"); // [MQTT-3.2.0-2]
+                self.is_connected = connack.reason == ReasonCode::SUCCESS;
+                self.ended = !self.is_connected;
             }
             Packet::Publish(publish) => self.receives(publish),
             Packet::PubRel(ack) => {
@@ -203,7 +204,7 @@ impl Client {
             Some((qos, ack.packet_id)),
             "answered out of order"
         );
-        if ack.reason.is_error() {
+        if qos == QoS::ExactlyOnce && ack.reason.is_error() {
             self.released.remove(&ack.packet_id);
         }
     }

@@ -70,6 +70,8 @@ pub struct Pair {
     pub closed: Option<CloseCause>,
     /// The client's DISCONNECT.
     pub disconnected: Option<Disconnect>,
+    /// How often a session was begun.
+    pub sessions: u32,
     /// Bytes of the packet the client read last.
     pub last_packet_bytes: usize,
     client: Connect,
@@ -93,6 +95,7 @@ impl Pair {
             events: Vec::new(),
             closed: None,
             disconnected: None,
+            sessions: 0,
             last_packet_bytes: 0,
             client,
             to_server: BytesMut::new(),
@@ -250,6 +253,13 @@ impl Pair {
         self.serve();
     }
 
+    /// The server gets to see what has come byte by byte.
+    pub fn serve_bytewise(&mut self) {
+        for byte in std::mem::take(&mut self.to_server) {
+            self.send_bytes(&[byte]);
+        }
+    }
+
     /// The next event, for the test to deal with.
     pub fn next_event(&mut self) -> Option<Event> {
         self.conn.next(&mut self.to_server, self.now)
@@ -321,6 +331,7 @@ impl Pair {
     pub fn let_in(&mut self, mut connack: ConnAck) {
         if self.client.clean_start {
             self.session = Session::new(limits());
+            self.sessions += 1;
         } else {
             connack.session_present = !self.session.is_empty();
         }

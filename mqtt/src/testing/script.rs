@@ -7,9 +7,9 @@ use super::client::Client;
 use super::words::{
     auth, connect, disconnect, puback, pubcomp, publish, pubrec, pubrel, subscribe, unsubscribe,
 };
-use super::{Pair, Verdict, text};
+use super::{Pair, Verdict, Welcome, text};
 use crate::message::MessageParts;
-use crate::packet::{Connect, Disconnect, Packet, Publish, QoS, Version};
+use crate::packet::{ConnAck, Connect, Disconnect, Packet, Publish, QoS, Version};
 use crate::reason::ReasonCode;
 use crate::session::Counters;
 use std::num::NonZeroU16;
@@ -68,9 +68,10 @@ impl<'a> Script<'a> {
 struct Stage {
     pair: Pair,
     client: Client,
+    /// Messages offered to the session.
     offered: u64,
-    /// Counters and lengths of the session before this one.
-    ended: u64,
+    /// How many sessions there were.
+    sessions: u32,
 }
 
 const TOPICS: [&str; 4] = [
@@ -89,9 +90,10 @@ impl Stage {
             pair,
             client: Client::new(&connect),
             offered: 0,
-            ended: 0,
+            sessions: 0,
         };
         stage.enter(script, connect);
+        stage.check();
         stage
     }
 
@@ -109,10 +111,10 @@ impl Stage {
         self.pair.receipts.clear();
         self.client = Client::new(&connect);
         self.client.server_receive_max = self.pair.terms.receive_max.get();
-        if connect.clean_start {
-            // The session ends, and with it whatever it holds.
-            self.offered = 0;
-        }
+        self.pair.welcome = match connect.auth_method {
+            Some(_) if script.coin() => Welcome::Challenge("prove it"),
+            _ => Welcome::Accept,
+        };
         self.pair.begin(connect.clone());
         self.pair.send(connect);
     }
@@ -225,8 +227,8 @@ impl Stage {
                 ..Disconnect::new(ReasonCode::SUCCESS)
             }),
             4 => self.send(disconnect(ReasonCode::DISCONNECT_WITH_WILL)),
-            5 => self.authenticate(ReasonCode::RE_AUTHENTICATE),
-            6 => self.authenticate(ReasonCode::CONTINUE_AUTHENTICATION),
+            5 => self.authenticate(ReasonCode::RE_AUTHENTICATE, script.coin()),
+            6 => self.authenticate(ReasonCode::CONTINUE_AUTHENTICATION, script.coin()),
             7 => self.send(connect(Version::V5)),
             _ => {
                 self.pair
@@ -237,12 +239,16 @@ impl Stage {
         }
     }
 
-    fn authenticate(&mut self, reason: ReasonCode) {
+    fn authenticate(&mut self, reason: ReasonCode, satisfied: bool) {
         self.send(auth(reason, "m", "data"));
-        if self.pair.events.pop().is_some() && !self.pair.conn.is_closed() {
-            self.pair.conn.challenge(Some("more".into()));
+        let asked = self.pair.events.pop().is_some() && !self.pair.conn.is_closed();
+        match (asked, satisfied) {
+            (false, _) => {}
+            (true, false) => self.pair.conn.challenge(Some("more".into())),
+            (true, true) if self.client.is_connected => self.pair.conn.reauthenticated(None),
+            (true, true) => self.pair.let_in(ConnAck::new(ReasonCode::SUCCESS)),
         }
-        self.pair.events.clear();
+        self.pair.serve();
     }
 
     /// Bytes that are no packet, or any packet.
@@ -273,6 +279,11 @@ impl Stage {
             held,
             "PUBLISHes that nobody answers for"
         );
+        if self.sessions != self.pair.sessions {
+            // The earlier one has ended, and with it whatever it held.
+            self.sessions = self.pair.sessions;
+            self.offered = 0;
+        }
         let session = &self.pair.session;
         let mut ids: Vec<_> = session.inflight_ids().collect();
         ids.sort_unstable();
@@ -291,8 +302,6 @@ impl Stage {
             undeliverable,
         } = session.counters();
         let ended = completed + refused + dropped + expired + oversized + undeliverable;
-        assert!(ended >= self.ended || self.offered == 0);
-        self.ended = ended;
         let there = session.queue_len() + session.inflight_len();
         assert_eq!(
             ended + there as u64,
