@@ -121,11 +121,7 @@ async fn operate(config: &Config, read_again: &ReadConfig) -> Result<(), RunErro
         }
     });
 
-    for warning in &config.warnings {
-        events.emit(Event::ConfigWarning {
-            text: &warning.to_string(),
-        });
-    }
+    warn(config, &events);
     service::ready(&events);
     let mut current = config.clone();
     while let Order::Reload = signals.next().await {
@@ -244,15 +240,20 @@ async fn reload(current: &Config, read_again: &ReadConfig, shared: &Shared) -> O
     }
     shared.apply(&config);
     log::set_level(config.log.level);
-    for warning in &config.warnings {
-        shared.events.emit(Event::ConfigWarning {
-            text: &warning.to_string(),
-        });
-    }
+    warn(&config, &shared.events);
     if let Some(file) = &config.file {
         shared.events.emit(Event::ConfigReloaded { file });
     }
     Some(config)
+}
+
+/// Says what in a configuration deserves attention.
+fn warn(config: &Config, events: &Events) {
+    for warning in &config.warnings {
+        events.emit(Event::ConfigWarning {
+            text: &warning.to_string(),
+        });
+    }
 }
 
 enum Order {
