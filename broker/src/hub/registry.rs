@@ -224,10 +224,11 @@ impl Hub {
             }
             (taken_over, state.ended)
         };
-        let ending = match (ended, taken_over) {
-            (true, _) => Ending::TakenOverClean,
-            (false, true) => Ending::TakenOver,
-            (false, false) => ending,
+        let ending = match (ending, ended, taken_over) {
+            // A client that took its leave before it was taken over has deleted its will.
+            (Ending::Disconnected(_), _, _) | (_, false, false) => ending,
+            (_, true, _) => Ending::TakenOverClean,
+            (_, false, true) => Ending::TakenOver,
         };
         let fate = will
             .as_ref()

@@ -12,6 +12,7 @@ use sluice_mqtt::conn::Event;
 use sluice_mqtt::packet::{ConnAck, Connect, Will};
 use sluice_mqtt::reason::ReasonCode;
 use sluice_mqtt::text::Text;
+use sluice_mqtt::will;
 use std::num::NonZeroU16;
 use std::sync::Arc;
 use std::time::Instant;
@@ -147,17 +148,8 @@ fn admit<S: Socket>(
 fn judge_will(will: &Will, gate: &mut Gate, effective: &Effective) -> Result<(), Refusal> {
     let payload_bytes = u32::try_from(will.payload.len()).unwrap_or(u32::MAX);
     let refuse = |reason, text| Err(terms::refusal(reason, text));
-    if will.qos > effective.qos_max {
-        return refuse(
-            ReasonCode::QOS_NOT_SUPPORTED,
-            "the will's QoS is above the maximum",
-        );
-    }
-    if will.retain && !effective.retain_available {
-        return refuse(
-            ReasonCode::RETAIN_NOT_SUPPORTED,
-            "the will is retained, which is not available",
-        );
+    if let Some(reason) = will::unsupported(will, effective.qos_max, effective.retain_available) {
+        return refuse(reason, "the will's QoS or retain flag is not supported");
     }
     if payload_bytes > effective.payload_bytes_max {
         return refuse(ReasonCode::QUOTA_EXCEEDED, "the will's payload is too large");

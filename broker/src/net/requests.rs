@@ -108,22 +108,6 @@ fn judge_and_publish<S: Socket>(
     received: Received,
     now: Instant,
 ) -> Result<(), Refused> {
-    if received.qos() > client.effective.qos_max {
-        return Err(close(
-            client,
-            &received,
-            ReasonCode::QOS_NOT_SUPPORTED,
-            "QoS above the maximum",
-        ));
-    }
-    if received.retain() && !client.effective.retain_available {
-        return Err(close(
-            client,
-            &received,
-            ReasonCode::RETAIN_NOT_SUPPORTED,
-            "retain is not available",
-        ));
-    }
     let refusal = if received.payload_too_large() {
         Some(terms::refusal(
             ReasonCode::QUOTA_EXCEEDED,
@@ -219,17 +203,6 @@ fn refuse<S: Socket>(client: &mut Client<S>, received: Received, refusal: &Refus
         .conn
         .refuse_publish(received.refuse(terms::reason(refusal)));
     Refused::Message
-}
-
-fn close<S: Socket>(
-    client: &Client<S>,
-    received: &Received,
-    reason: ReasonCode,
-    text: &'static str,
-) -> Refused {
-    let refusal = terms::refusal(reason, text);
-    client.publish_refused(received.topic(), &refusal);
-    Refused::Client(Stop { reason, text })
 }
 
 fn subscribe<S: Socket>(client: &mut Client<S>, request: Subscribe) -> Option<End> {

@@ -96,7 +96,9 @@ impl Effective {
 
     /// Seconds the session is to outlive its connection: what the client asks, up to the maximum.
     pub(super) fn session_expiry_seconds(&self, connect: &Connect) -> u32 {
-        requested_expiry(connect).min(self.session_expiry_seconds_max)
+        connect
+            .session_expiry_wanted()
+            .min(self.session_expiry_seconds_max)
     }
 
     fn keep_alive_seconds(&self, connect: &Connect, admission: &Admission) -> u16 {
@@ -142,15 +144,6 @@ fn seconds(duration: Duration) -> u32 {
     u32::try_from(duration.as_secs()).unwrap_or(u32::MAX)
 }
 
-fn requested_expiry(connect: &Connect) -> u32 {
-    match connect.version {
-        Version::V5 => connect.session_expiry_seconds.unwrap_or(0),
-        // A session without Clean Session has no end of its own in 3.1.1.
-        Version::V31 | Version::V311 if connect.clean_start => 0,
-        Version::V31 | Version::V311 => u32::MAX,
-    }
-}
-
 /// The CONNACK of a client that was let in; values at their defaults are not told.
 pub(super) fn connack(
     connect: &Connect,
@@ -164,7 +157,7 @@ pub(super) fn connack(
     let keep_alive = effective.keep_alive_seconds(connect, admission);
     let text = |text: &Option<String>| text.as_deref().and_then(|text| Text::try_from(text).ok());
     connack.session_present = session_present;
-    connack.session_expiry_seconds = (expiry != requested_expiry(connect)).then_some(expiry);
+    connack.session_expiry_seconds = (expiry != connect.session_expiry_wanted()).then_some(expiry);
     connack.receive_max = (effective.receive_max != NonZeroU16::MAX).then_some(effective.receive_max);
     connack.qos_max = (effective.qos_max < QoS::ExactlyOnce).then_some(effective.qos_max);
     connack.retain_available = effective.retain_available;
@@ -211,7 +204,7 @@ pub(super) fn connect_request(
         protocol: protocol_version(connect.version),
         clean_start: connect.clean_start,
         keep_alive_seconds: connect.keep_alive_seconds,
-        session_expiry_seconds: requested_expiry(connect),
+        session_expiry_seconds: connect.session_expiry_wanted(),
         will: connect.will.as_ref().map(will_summary),
         user_properties: pairs.collect(),
         auth_method: connect.auth_method.as_ref().map(ToString::to_string),
