@@ -1,6 +1,6 @@
 //! Topic Names: what a message is published to.
 
-use crate::text::Text;
+use crate::text::{self, Text};
 use std::fmt;
 use std::ops::Deref;
 
@@ -33,17 +33,19 @@ impl TopicName {
     ///
     /// # Errors
     /// See [`NameError`].
+    #[inline]
     pub fn new(text: Text) -> Result<Self, NameError> {
         Self::check(text.as_bytes())?;
         Ok(Self(text))
     }
 
     /// The rules, for bytes that are a [`Text`] already.
+    #[inline]
     pub(crate) fn check(name: &[u8]) -> Result<(), NameError> {
         if name.is_empty() {
             return Err(NameError::Empty);
         }
-        if name.iter().any(|byte| matches!(byte, b'+' | b'#')) {
+        if text::contains(name, |byte| byte == b'+' || byte == b'#') {
             return Err(NameError::Wildcard);
         }
         Ok(())
