@@ -15,6 +15,11 @@ fn replay(target: &str, run: fn(&[u8])) {
 }
 
 #[test]
+fn decode() {
+    replay("decode", sluice_fuzz::decode::run);
+}
+
+#[test]
 fn session() {
     replay("session", sluice_fuzz::session::run);
 }

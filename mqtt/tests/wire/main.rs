@@ -1,7 +1,8 @@
 //! The codec seen from outside: bytes in, packets out, and back.
 
-// A test that cannot go on fails by panicking, also in its helpers.
+// A test that cannot go on fails by panicking, also in its helpers; what it prints is shown with the failure.
 #![allow(
+    clippy::print_stdout,
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
@@ -10,6 +11,7 @@
 
 mod accept;
 mod connect;
+mod corpus;
 mod examples;
 mod hostile;
 mod output;
