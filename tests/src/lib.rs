@@ -22,3 +22,13 @@ pub fn unique(name: &str) -> String {
     static NEXT: AtomicU32 = AtomicU32::new(1);
     format!("{name}{}", NEXT.fetch_add(1, Ordering::Relaxed))
 }
+
+/// Runs a check in both versions at the same time: for those that have to wait.
+pub fn at_once(check: impl Fn(packet::Version) + Sync) {
+    std::thread::scope(|scope| {
+        for version in packet::BOTH {
+            let check = &check;
+            scope.spawn(move || check(version));
+        }
+    });
+}

@@ -151,7 +151,8 @@ fn without_a_maximum_of_its_own_a_client_is_sent_no_alias() {
 #[test]
 fn aliases_sent_to_a_client_keep_to_its_maximum_and_resolve() {
     let maximum = 3;
-    let root = unique("alias");
+    // Long enough to be worth an alias.
+    let root = format!("{}/{}", unique("alias"), "level/".repeat(20));
     let (mut subscriber, _) =
         broker().join(&connect(V5, unique("reader")).property(TopicAliasMaximum(maximum)));
     subscriber.subscribe(&format!("{root}/#"), 1);
@@ -174,12 +175,13 @@ fn aliases_sent_to_a_client_keep_to_its_maximum_and_resolve() {
         };
         subscriber.assert(resolved == Some(&topic), &format!("it resolves to {topic}"));
     }
+    subscriber.assert(!known.is_empty(), "aliases are used where the client allows them");
 }
 
 // v5[3.3.2-7 4.4.0-1] traps[44]
 #[test]
 fn a_message_sent_again_on_a_new_connection_has_its_topic() {
-    let topic = unique("alias/");
+    let topic = format!("{}/{}", unique("alias"), "level/".repeat(20));
     let lasting = connect(V5, unique("reader"))
         .lasting()
         .property(TopicAliasMaximum(5));

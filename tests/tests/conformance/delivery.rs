@@ -73,6 +73,8 @@ fn an_unacknowledged_message_is_sent_again_with_its_id_and_dup() {
                 again.dup && again.packet_id == first.packet_id,
                 "DUP 1, the same identifier",
             );
+            // The broker has read the acknowledgement when it answers the ping behind it.
+            subscriber.ping();
             subscriber.vanish();
             resume(&lasting).expect_silence();
         }
@@ -126,7 +128,8 @@ fn a_resumed_session_sends_the_old_messages_first_and_in_order() {
             publisher.publish(publish(&topic, format!("old {number}")).qos(qos));
             sent.push(subscriber.expect_publish());
         }
-        subscriber.vanish();
+        // Not vanished: until the broker noticed, it might send the new ones too.
+        subscriber.leave();
         for number in 0..3 {
             publisher.publish(publish(&topic, format!("new {number}")).qos(1));
         }
@@ -202,25 +205,6 @@ fn pubrels_leave_in_the_order_of_the_pubrecs() {
         for id in &ids {
             subscriber.expect_pubrel(*id);
         }
-    }
-}
-
-// v311[2.3.1-3]
-#[test]
-fn an_acknowledged_id_may_be_used_again() {
-    for version in BOTH {
-        let topic = unique("reuse/");
-        let mut subscriber = broker().client(version);
-        subscriber.subscribe(&topic, 1);
-        let mut publisher = broker().client(version);
-        let mut used = HashSet::new();
-        // Whichever order the broker chooses, a client that acknowledges at once sees no identifier taken twice in
-        // flight, and the exchange goes on for longer than any window.
-        for number in 0..300 {
-            publisher.publish(publish(&topic, format!("{number}")).qos(1));
-            used.insert(subscriber.take(&topic, format!("{number}"), 1).packet_id);
-        }
-        assert!(!used.contains(&0));
     }
 }
 

@@ -3,7 +3,7 @@
 use crate::brokers::broker;
 use sluice_tests::packet::{V5, V311, connect, pubcomp, publish, pubrec};
 use sluice_tests::peer::Peer;
-use sluice_tests::property::Property::{MessageExpiry, SessionExpiry};
+use sluice_tests::property::Property::{MessageExpiry, ReceiveMaximum, SessionExpiry};
 use sluice_tests::reply::Reply;
 use sluice_tests::{eventually, unique};
 
@@ -104,6 +104,23 @@ fn an_expired_message_is_delivered_to_nobody() {
     let mut old = broker().client(V311);
     old.subscribe(&kept, 1);
     old.expect_silence();
+}
+
+// v5[3.3.2-5] traps[18]
+#[test]
+fn a_message_that_expires_while_it_waits_for_its_turn_is_not_sent() {
+    let topic = unique("expiry/");
+    let (mut busy, _) = broker().join(&connect(V5, unique("busy")).property(ReceiveMaximum(1)));
+    busy.subscribe(&topic, 1);
+    let mut publisher = broker().client(V5);
+    publisher.publish(publish(&topic, "first").qos(1));
+    publisher.publish(publish(&topic, "expires").qos(1).property(MessageExpiry(1)));
+    publisher.publish(publish(&topic, "last").qos(1));
+    let first = busy.expect_message(&topic, "first");
+    pass_seconds(1);
+    busy.acknowledge(&first);
+    busy.take(&topic, "last", 1);
+    busy.expect_silence();
 }
 
 // v5[3.3.2-5]

@@ -1,14 +1,14 @@
 //! Keep alive.
 
 use crate::brokers::broker;
-use sluice_tests::packet::{BOTH, PINGREQ, connect, publish, will};
-use sluice_tests::{eventually, unique};
+use sluice_tests::packet::{PINGREQ, connect, publish, will};
+use sluice_tests::{at_once, eventually, unique};
 use std::time::{Duration, Instant};
 
 // v311[3.1.2-24 3.1.2-8] v5[3.1.2-22 3.2.2-22 3.1.2-8] traps[56]
 #[test]
 fn silence_for_one_and_a_half_keep_alive_ends_the_connection_and_brings_out_the_will() {
-    for version in BOTH {
+    at_once(|version| {
         let topic = unique("will/");
         let mut watcher = broker().client(version);
         watcher.subscribe(&topic, 0);
@@ -23,14 +23,16 @@ fn silence_for_one_and_a_half_keep_alive_ends_the_connection_and_brings_out_the_
             started.elapsed() >= Duration::from_millis(1400),
             "not before 1.5 seconds",
         );
+        // Far from what a busy machine makes of 1.5 seconds, and from no time limit at all.
+        client.assert(started.elapsed() < Duration::from_secs(15), "not much later");
         watcher.take(&topic, "gone", 0);
-    }
+    });
 }
 
-// v311[3.1.2-23 3.1.2-24] v5[3.1.2-20 3.1.2-22] traps[56]
+// v311[3.1.2-24] v5[3.1.2-22] traps[56]
 #[test]
 fn any_packet_in_time_keeps_the_connection() {
-    for version in BOTH {
+    at_once(|version| {
         let topic = unique("busy/");
         // Both have the same keep alive, and the one that keeps talking was there first.
         let (mut busy, _) = broker().join(&connect(version, unique("busy")).keep_alive(2));
@@ -48,13 +50,13 @@ fn any_packet_in_time_keeps_the_connection() {
         });
         ended.join().expect("the quiet one was disconnected");
         busy.ping();
-    }
+    });
 }
 
 // v311[3.1.2-24] v5[3.1.2-22] traps[56]
 #[test]
 fn an_incomplete_packet_is_no_sign_of_life() {
-    for version in BOTH {
+    at_once(|version| {
         let (mut client, _) = broker().join(&connect(version, unique("c")).keep_alive(1));
         // A PUBLISH of 100,000 bytes, one byte at a time, never whole.
         client.send([0x30, 0xA0, 0x8D, 0x06]);
@@ -62,13 +64,13 @@ fn an_incomplete_packet_is_no_sign_of_life() {
             client.send([0]);
             client.is_closed()
         });
-    }
+    });
 }
 
 // v311[3.1.2-24] v5[3.2.2-22] traps[56]
 #[test]
 fn keep_alive_0_never_ends_a_connection() {
-    for version in BOTH {
+    at_once(|version| {
         let (mut forever, connack) = broker().join(&connect(version, unique("forever")).keep_alive(0));
         let changed = connack
             .properties
@@ -82,16 +84,16 @@ fn keep_alive_0_never_ends_a_connection() {
         let (mut quiet, _) = broker().join(&connect(version, unique("quiet")).keep_alive(1));
         quiet.expect_disconnected(&[0x8D]);
         forever.ping();
-    }
+    });
 }
 
-// v311[3.12.4-1 3.1.2-23] v5[3.12.4-1 3.1.2-20]
+// v311[3.12.4-1] v5[3.12.4-1]
 #[test]
 fn a_pingreq_split_in_two_is_a_ping() {
-    for version in BOTH {
+    at_once(|version| {
         let (mut client, _) = broker().join(&connect(version, unique("c")).keep_alive(1));
         client.send([PINGREQ[0]]);
         client.send([PINGREQ[1]]);
         client.expect_pingresp();
-    }
+    });
 }

@@ -1,7 +1,7 @@
 //! SUBSCRIBE and SUBACK, overlapping subscriptions, identifiers and options.
 
 use crate::brokers::broker;
-use sluice_tests::packet::{BOTH, NO_LOCAL, V5, V31, V311, publish, subscribe};
+use sluice_tests::packet::{BOTH, Encode, NO_LOCAL, V5, V31, V311, publish, subscribe};
 use sluice_tests::peer::Peer;
 use sluice_tests::property::Property::SubscriptionId;
 use sluice_tests::reply::{Delivered, Reply};
@@ -17,6 +17,18 @@ fn a_subscribe_is_answered_with_its_packet_id() {
             peer.assert(codes == [0], "granted");
         }
         peer.ping();
+    }
+}
+
+#[test]
+fn in_3_1_a_subscribe_may_be_sent_again_with_dup() {
+    let mut peer = broker().client(V31);
+    let mut packet = subscribe(7).filter(unique("t/"), 1).bytes(V31);
+    for _ in 0..2 {
+        peer.send(&packet);
+        let codes = peer.expect_suback(7).codes;
+        peer.assert(codes == [1], "granted");
+        packet[0] |= 0x08;
     }
 }
 

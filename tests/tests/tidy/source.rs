@@ -96,7 +96,10 @@ impl Source {
     /// Whether this is a test as a whole.
     pub fn is_test(&self) -> bool {
         let name = self.path.rsplit('/').next().unwrap_or_default();
-        name == "tests.rs" || self.path.starts_with("tests/") || self.path.contains("/tests/") || self.path.contains("/testing/")
+        name == "tests.rs"
+            || self.path.starts_with("tests/")
+            || self.path.contains("/tests/")
+            || self.path.contains("/testing/")
     }
 
     /// The name of the package directory's module this file belongs to, and how deep the file is in the crate:
