@@ -8,6 +8,7 @@ mod auth;
 mod auth_enhanced;
 mod brokers;
 mod client_limits;
+mod company;
 mod connect;
 mod connect_malformed;
 mod delivery;
