@@ -73,12 +73,13 @@ impl Hub {
                 SubscribeVerdict::Allow { .. } => continue,
                 SubscribeVerdict::Deny(refusal) | SubscribeVerdict::Disconnect(refusal) => refusal,
             };
+            removed += usize::from(self.unsubscribe_text(cell, &text));
+            // Said once it is so: whoever waits for the line must not see another message.
             self.inner.events.emit(Event::SubscriptionRemoved {
                 client: report::session(&cell.key.client_id),
                 filter: &text,
                 refusal: report::refusal(&refusal),
             });
-            removed += usize::from(self.unsubscribe_text(cell, &text));
         }
         removed
     }
