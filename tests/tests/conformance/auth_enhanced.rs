@@ -155,6 +155,18 @@ fn until_connack_only_auth_and_disconnect_are_taken() {
     watcher.expect_silence();
 }
 
+#[test]
+fn who_does_not_answer_the_challenge_is_closed_in_time() {
+    let topic = unique("will/");
+    let mut watcher = guarded().client(V5);
+    watcher.subscribe(&topic, 0);
+    let mut peer = Peer::open(guarded().listener("hasty"), V5);
+    peer.send(hello("echo").will(will(&topic, "x")));
+    expect_challenge(&mut peer, "echo");
+    peer.expect_not_admitted(&[0x80, 0x87]);
+    watcher.expect_silence();
+}
+
 // v5[4.12.0-6 4.12.0-7]
 #[test]
 fn without_a_method_there_is_no_auth_and_no_method() {

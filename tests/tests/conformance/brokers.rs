@@ -24,7 +24,7 @@ pub(crate) fn modest() -> &'static Broker {
     &MODEST
 }
 
-/// A broker whose gate is the policy in `tests/guests/auth-echo`.
+/// A broker whose gate is the policy in `tests/guests/auth-echo`, with a `hasty` listener as well.
 pub(crate) fn guarded() -> &'static Broker {
     &GUARDED
 }
@@ -45,6 +45,10 @@ policies = ["echo"]
 [[listener]]
 name = "default"
 address = "127.0.0.1:0"
+[[listener]]
+name = "hasty"
+address = "127.0.0.1:0"
+connect_timeout = "1 s"
 [policy.echo]
 file = "echo.wasm"
 settings = {{ closed = {closed} }}

@@ -148,6 +148,21 @@ fn an_empty_client_id_is_refused_in_3_1() {
     }
 }
 
+#[test]
+fn a_client_id_of_3_1_has_at_most_23_characters() {
+    let longest = format!("{:x<23}", unique("id"));
+    let (mut peer, _) = broker().join(&connect(V31, &longest));
+    peer.ping();
+    let (mut peer, connack) = broker().try_join(&connect(V31, format!("{longest}x")));
+    peer.assert(connack.code == 2, "identifier rejected");
+    peer.expect_closed();
+    // Later versions leave the length to the server.
+    for version in BOTH {
+        let (mut peer, _) = broker().join(&connect(version, format!("{longest}{version:?}")));
+        peer.ping();
+    }
+}
+
 // v311[3.1.2-1]
 #[test]
 fn a_wrong_protocol_name_is_never_served() {
