@@ -104,70 +104,6 @@ impl Gauge {
     }
 }
 
-/// How a permission was decided: the label `tier`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Tier {
-    /// By a grant, in the broker itself.
-    Grant,
-    /// By an earlier verdict that may be reused.
-    Cache,
-    /// By calling the policy.
-    Call,
-}
-
-/// What was decided: the label `hook`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum DecisionHook {
-    /// Whether a client may enter.
-    Connect,
-    /// Whether a session may stay.
-    Refresh,
-    /// One message.
-    Publish,
-    /// One filter.
-    Subscribe,
-    /// What becomes of a message's content.
-    Content,
-}
-
-const TIERS: [&str; 3] = ["grant", "cache", "call"];
-const HOOKS: [&str; 5] = ["connect", "refresh", "publish", "subscribe", "content"];
-
-/// Decisions by tier and hook.
-#[derive(Debug, Default)]
-pub struct DecisionCounter {
-    cells: [[Counter; 5]; 3],
-}
-
-impl DecisionCounter {
-    /// Counts one decision.
-    pub fn inc(&self, tier: Tier, hook: DecisionHook) {
-        self.cell(tier, hook).inc();
-    }
-
-    /// Decisions of one kind so far.
-    #[must_use]
-    pub fn get(&self, tier: Tier, hook: DecisionHook) -> u64 {
-        self.cell(tier, hook).get()
-    }
-
-    fn cell(&self, tier: Tier, hook: DecisionHook) -> &Counter {
-        let [grant, cache, call] = &self.cells;
-        let [connect, refresh, publish, subscribe, content] = match tier {
-            Tier::Grant => grant,
-            Tier::Cache => cache,
-            Tier::Call => call,
-        };
-        match hook {
-            DecisionHook::Connect => connect,
-            DecisionHook::Refresh => refresh,
-            DecisionHook::Publish => publish,
-            DecisionHook::Subscribe => subscribe,
-            DecisionHook::Content => content,
-        }
-    }
-}
-
 /// Everything one broker counts. Fields marked *event* are counted by `Events::emit`; do not count them twice.
 #[derive(Debug)]
 pub struct Metrics {
@@ -198,8 +134,6 @@ pub struct Metrics {
     pub messages_dropped_too_large: Counter,
     /// Messages a policy acknowledged and forgot.
     pub messages_dropped_policy: Counter,
-    /// QoS 0 messages for a session without a connection.
-    pub messages_dropped_offline: Counter,
     /// Bytes read from clients.
     pub bytes_received: Counter,
     /// Bytes written to clients.
@@ -222,8 +156,6 @@ pub struct Metrics {
     pub policy_rejections: Counter,
     /// *event*: number of the policy set in force.
     pub policy_generation: Gauge,
-    /// Decisions by tier and hook.
-    pub policy_decisions: DecisionCounter,
     /// *event*: log lines that the rate limit kept back.
     pub log_lines_suppressed: Counter,
 }
@@ -245,7 +177,6 @@ impl Default for Metrics {
             messages_dropped_expired: Counter::default(),
             messages_dropped_too_large: Counter::default(),
             messages_dropped_policy: Counter::default(),
-            messages_dropped_offline: Counter::default(),
             bytes_received: Counter::default(),
             bytes_sent: Counter::default(),
             sessions_current: Gauge::default(),
@@ -257,7 +188,6 @@ impl Default for Metrics {
             policy_faults: Counter::default(),
             policy_rejections: Counter::default(),
             policy_generation: Gauge::default(),
-            policy_decisions: DecisionCounter::default(),
             log_lines_suppressed: Counter::default(),
         }
     }
@@ -358,7 +288,6 @@ impl Metrics {
         }
         for (reason, counter) in [
             ("expired", &self.messages_dropped_expired),
-            ("offline", &self.messages_dropped_offline),
             ("policy", &self.messages_dropped_policy),
             ("queue_full", &self.messages_dropped_queue_full),
             ("too_large", &self.messages_dropped_too_large),
@@ -449,13 +378,6 @@ impl Metrics {
             &[],
             self.policy_rejections.get(),
         );
-        for (tier, row) in TIERS.into_iter().zip(&self.policy_decisions.cells) {
-            for (hook, counter) in HOOKS.into_iter().zip(row) {
-                let labels = [("tier", tier), ("hook", hook)];
-                let help = "Decisions, by what made them.";
-                text.counter("sluice_policy_decisions_total", help, &labels, counter.get());
-            }
-        }
     }
 }
 
@@ -544,14 +466,9 @@ mod tests {
         let metrics = Metrics::default();
         metrics.messages_received.inc(1);
         metrics.messages_received.inc(1);
-        metrics.policy_decisions.inc(Tier::Cache, DecisionHook::Publish);
         let text = metrics.render();
         assert!(
             text.contains("\nsluice_messages_received_total{qos=\"1\"} 2\n"),
-            "{text}"
-        );
-        assert!(
-            text.contains("sluice_policy_decisions_total{tier=\"cache\",hook=\"publish\"} 1\n"),
             "{text}"
         );
         let mut described: Vec<_> = text.lines().filter(|line| line.starts_with("# TYPE")).collect();

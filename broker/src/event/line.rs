@@ -120,9 +120,9 @@ impl<'a> Line<'a> {
                 uid: Some(uid),
                 ..line.with_whole_text(error)
             },
-            Event::AdminUnavailable { error: text } | Event::ServiceManagerUnreachable { error: text } => {
-                line.with_text(text)
-            }
+            Event::AcceptFailed { error: text }
+            | Event::AdminUnavailable { error: text }
+            | Event::ServiceManagerUnreachable { error: text } => line.with_text(text),
             Event::ClientConnected {
                 principal,
                 version,
@@ -148,10 +148,6 @@ impl<'a> Line<'a> {
                 listener: Some(listener),
                 address: Some(address.to_string()),
                 ..line
-            },
-            Event::ListenerFailed { listener, error } => Self {
-                listener: Some(listener),
-                ..line.with_text(error)
             },
             Event::Policy(event) => line.with_policy(event),
             Event::PublishRefused { topic, .. }
@@ -346,6 +342,7 @@ impl<'a> Line<'a> {
 /// Errors are for the operator to act on; what a client does wrong is a warning at most.
 fn level_and_name(event: &Event<'_>) -> (Level, &'static str) {
     match event {
+        Event::AcceptFailed { .. } => (Level::ERROR, "accept_failed"),
         Event::AdminCommand { error: None, .. } => (Level::INFO, "admin_command"),
         Event::AdminCommand { error: Some(_), .. } => (Level::WARN, "admin_command"),
         Event::AdminListening { .. } => (Level::INFO, "admin_listening"),
@@ -357,7 +354,6 @@ fn level_and_name(event: &Event<'_>) -> (Level, &'static str) {
         Event::ConfigWarning { .. } => (Level::WARN, "config_warning"),
         Event::ConnectRefused { .. } => (Level::WARN, "connect_refused"),
         Event::ConnectionShed { .. } => (Level::WARN, "connection_shed"),
-        Event::ListenerFailed { .. } => (Level::ERROR, "listener_failed"),
         Event::Listening { .. } => (Level::INFO, "listening"),
         Event::Policy(PolicyEvent::Activated { .. }) => (Level::INFO, "policy_activated"),
         Event::Policy(PolicyEvent::Fault { .. }) => (Level::ERROR, "policy_fault"),

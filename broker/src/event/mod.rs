@@ -133,7 +133,7 @@ pub enum Event<'a> {
     /// A socket accepts clients.
     Listening { listener: &'a str, address: SocketAddr },
     /// Accepting failed for now; it is tried again.
-    ListenerFailed { listener: &'a str, error: &'a str },
+    AcceptFailed { error: &'a str },
     /// Something happened in the policy host.
     Policy(PolicyEvent<'a>),
     /// A client sent what the protocol forbids, or vanished where it must not; its connection is closed.
@@ -269,7 +269,7 @@ impl Event<'_> {
             Self::ClientConnected { .. } | Self::ClientDisconnected { .. } => Some(100),
             Self::ConnectionShed { .. }
             | Self::ConnectRefused { .. }
-            | Self::ListenerFailed { .. }
+            | Self::AcceptFailed { .. }
             | Self::Policy(PolicyEvent::Fault { .. })
             | Self::ProtocolError { .. }
             | Self::PublishRefused { .. }

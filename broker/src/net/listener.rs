@@ -85,7 +85,8 @@ impl Listeners {
                 Err(error) if is_of_one_connection(&error) => {}
                 Err(error) => {
                     // Out of descriptors or memory: others must end first. A broker never gives up listening.
-                    tracing::error!(%error, "cannot accept connections for now");
+                    let error = error.to_string();
+                    shared.events.emit(Event::AcceptFailed { error: &error });
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                 }
             }

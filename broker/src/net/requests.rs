@@ -155,6 +155,7 @@ fn judge<S: Socket>(client: &mut Client<S>, received: Received) -> Result<Receiv
         PublishVerdict::Deny(refusal) => Err(refuse(client, received, &refusal)),
         PublishVerdict::Drop(refusal) => {
             client.publish_refused(received.topic(), &refusal);
+            client.shared.metrics.messages_dropped_policy.inc();
             client.link.conn.acknowledge(received.discard());
             Err(Refused::Message)
         }
@@ -175,6 +176,7 @@ fn judge_content<S: Socket>(client: &mut Client<S>, received: Received) -> Resul
         ContentVerdict::Keep => Ok(Some(received)),
         ContentVerdict::Drop(refusal) => {
             client.publish_refused(received.topic(), &refusal);
+            client.shared.metrics.messages_dropped_policy.inc();
             client.link.conn.acknowledge(received.discard());
             Ok(None)
         }
