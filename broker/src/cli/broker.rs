@@ -54,7 +54,8 @@ pub(super) fn run(arguments: RunArguments) -> Outcome {
     let RunArguments { config, listen } = arguments;
     let read = move || read_config(config.as_deref(), &listen);
     let config = read().map_err(|problems| refuse(&problems))?;
-    let _logging = crate::log::start(&config.log).map_err(Failure::because)?;
+    let _logging =
+        crate::log::start(config.log.level, config.log.format.is_json()).map_err(Failure::because)?;
     let read_again: crate::ReadConfig = Box::new(move || {
         read().map_err(|problems| {
             problems

@@ -373,6 +373,18 @@ impl Default for Limits {
     }
 }
 
+impl LogFormat {
+    /// `None`: it depends on the terminal.
+    #[must_use]
+    pub fn is_json(self) -> Option<bool> {
+        match self {
+            Self::Auto => None,
+            Self::Human => Some(false),
+            Self::Json => Some(true),
+        }
+    }
+}
+
 impl Default for Log {
     fn default() -> Self {
         Self {

@@ -5,7 +5,6 @@
 
 mod format;
 
-use crate::config::{Log, LogFormat};
 use format::{Layout, LineLayer};
 use std::io::{IsTerminal, Write};
 use std::sync::Arc;
@@ -27,17 +26,18 @@ pub struct Logging {
     ended: Receiver<()>,
 }
 
-/// Starts the log of this process.
+/// Starts the log of this process. `is_json` is for machines or for people; `None`: JSON unless standard error is a
+/// terminal.
 ///
 /// # Errors
 /// When `SLUICE_LOG` makes no sense, or there is a log already.
-pub fn start(log: &Log) -> Result<Logging, String> {
+pub fn start(level: Level, is_json: Option<bool>) -> Result<Logging, String> {
     let from_environment = std::env::var("SLUICE_LOG").ok().filter(|text| !text.is_empty());
     let filter = match &from_environment {
         Some(text) => parse_filter(text)?,
-        None => filter_of(log.level),
+        None => filter_of(level),
     };
-    let layout = layout(log.format);
+    let layout = layout(is_json);
     let (lines, orders) = sync_channel(LINES_WAITING_MAX);
     let (tell_end, ended) = sync_channel(1);
     let lost = Arc::new(AtomicU64::new(0));
@@ -130,14 +130,13 @@ fn parse_filter(text: &str) -> Result<EnvFilter, String> {
         .map_err(|error| format!("SLUICE_LOG=\"{text}\" is not understood: {error}; {examples}"))
 }
 
-fn layout(format: LogFormat) -> Layout {
+fn layout(is_json: Option<bool>) -> Layout {
     let is_terminal = std::io::stderr().is_terminal();
-    let is_colourful = is_terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-    match format {
-        LogFormat::Json => Layout::Json,
-        LogFormat::Auto if !is_terminal => Layout::Json,
-        LogFormat::Auto | LogFormat::Human => Layout::Human { is_colourful },
+    if is_json.unwrap_or(!is_terminal) {
+        return Layout::Json;
     }
+    let is_colourful = is_terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    Layout::Human { is_colourful }
 }
 
 static LEVEL: OnceLock<reload::Handle<EnvFilter, Registry>> = OnceLock::new();
