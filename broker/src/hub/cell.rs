@@ -2,6 +2,7 @@
 
 use crate::policy::Gate;
 use crate::policy::verdict::Budget;
+use crate::store::SessionKey;
 use parking_lot::{Mutex, MutexGuard};
 use sluice_mqtt::message::Message;
 use sluice_mqtt::packet::{QoS, SubscriptionOptions, Will};
@@ -14,15 +15,6 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::task::Waker;
 use std::time::Instant;
-
-/// What names a session: two tenants may use the same client id without meeting.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct SessionKey {
-    /// Prefix of all topics of the client; empty without a mount point.
-    pub mountpoint: Arc<str>,
-    /// Client identifier.
-    pub client_id: Arc<str>,
-}
 
 /// A session shared by its driver, the publishers that feed it and the hub's timers.
 ///

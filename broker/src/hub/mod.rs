@@ -12,9 +12,7 @@ mod routes;
 mod sys;
 mod timers;
 
-pub use cell::{
-    Asked, Offered, Offline, Orders, Phase, SessionCell, SessionKey, SessionState, Stop, Subscription,
-};
+pub use cell::{Asked, Offered, Offline, Orders, Phase, SessionCell, SessionState, Stop, Subscription};
 pub use live::ClientSummary;
 pub use refresh::option_bits;
 pub use registry::{Attach, AttachError, Attached, Detach};

@@ -1,11 +1,11 @@
 //! Which sessions exist, and how a connection takes one, leaves one and ends one.
 
 use super::Hub;
-use super::cell::{Offline, Phase, SessionCell, SessionKey};
+use super::cell::{Offline, Phase, SessionCell};
 use crate::event::Event;
 use crate::policy::Gate;
 use crate::report;
-use crate::store::Record;
+use crate::store::{Record, SessionKey};
 use sluice_mqtt::packet::Will;
 use sluice_mqtt::reason::ReasonCode;
 use sluice_mqtt::session::{Session, SessionLimits};

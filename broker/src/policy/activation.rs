@@ -50,6 +50,8 @@ struct Slot {
     previous: VecDeque<Arc<Policy>>,
     activated: u64,
     last_error: Option<String>,
+    /// Not in the configuration: it came with a load.
+    added: bool,
 }
 
 impl Host {
@@ -196,6 +198,7 @@ impl Host {
             previous,
             activated: 0,
             last_error: None,
+            added: false,
         })
     }
 
@@ -335,6 +338,8 @@ impl Host {
             Some(slot) => {
                 let before = std::mem::replace(&mut slot.policy, Arc::clone(&policy));
                 before.retire();
+                // What is forgotten cannot be gone back to, and neither can what was before it.
+                slot.added &= slot.previous.len() < PREVIOUS_MAX;
                 remember(&mut slot.previous, before);
                 slot.last_error = None;
             }
@@ -345,6 +350,7 @@ impl Host {
                     previous,
                     activated: 0,
                     last_error: None,
+                    added: true,
                 });
                 shelf.config.default_chain.push(name.to_owned());
             }
@@ -376,7 +382,16 @@ impl Host {
             return Ok(self.report(false, &[]));
         }
         let Some(previous) = slot.previous.pop_back() else {
-            return Err(error(PolicyErrorKind::NoPrevious));
+            // Before its first module was loaded there was no such policy. Only the operator may go back to that: a
+            // policy that fails must not vanish from the chain.
+            if !slot.added || cause != ActivationCause::Rollback {
+                return Err(error(PolicyErrorKind::NoPrevious));
+            }
+            slot.policy.retire();
+            shelf.slots.retain(|slot| &*slot.policy.name != name);
+            shelf.config.default_chain.retain(|listed| listed != name);
+            self.put_in_force(&mut shelf, started, &[], cause);
+            return Ok(self.report(true, &[]));
         };
         let policy = Arc::new(previous.revived());
         // It worked before; should it not now, its calls will say so and deny.

@@ -118,10 +118,11 @@ impl Policies {
         self.host.load_file(name, path)
     }
 
-    /// Goes back to the module before.
+    /// Goes back to the module before; a policy that came with its first load, rather than with the configuration,
+    /// is gone again.
     ///
     /// # Errors
-    /// When there is none, or no such policy.
+    /// When there is no module to go back to, or no such policy.
     pub fn rollback(&self, name: &str) -> Result<LoadReport, PolicyError> {
         self.host.rollback(name, None, ActivationCause::Rollback)
     }

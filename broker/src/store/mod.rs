@@ -8,11 +8,19 @@ mod memory;
 
 pub use memory::Memory;
 
-use crate::hub::SessionKey;
 use sluice_mqtt::message::Message;
 use sluice_mqtt::text::Text;
 use sluice_mqtt::topic::TopicFilter;
 use std::sync::Arc;
+
+/// What names a session: two tenants may use the same client id without meeting.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct SessionKey {
+    /// Prefix of all topics of the client; empty without a mount point.
+    pub mountpoint: Arc<str>,
+    /// Client identifier.
+    pub client_id: Arc<str>,
+}
 
 /// One fact.
 pub enum Record<'a> {

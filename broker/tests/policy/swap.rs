@@ -1,6 +1,6 @@
 //! Replacing policies while they judge.
 
-use crate::guest::{ADMIT, ALLOW, DENY, Guest, KEEP, ZERO, publisher, verdict};
+use crate::guest::{ABSTAIN_VERDICT, ADMIT, ALLOW, DENY, Guest, KEEP, ZERO, publisher, verdict};
 use crate::support::{ALLOWED, config, denied, publish, spec, start, start_one};
 use sluice::policy::notice::{ActivationCause, FaultKind};
 use sluice::policy::verdict::{PublishVerdict, RefreshCause, RefreshVerdict};
@@ -66,6 +66,21 @@ fn an_unknown_name_is_a_new_policy_at_the_end_of_the_default_chain() {
     host.policies
         .load("../late", publisher(ALLOW).build())
         .unwrap_err();
+}
+
+#[test]
+fn rollback_takes_a_policy_that_came_with_its_first_load_out_of_the_chain_again() {
+    let host = start_one(publisher(ALLOW).build());
+    let mut gate = host.admit("c");
+    for verdict_code in [DENY, ABSTAIN_VERDICT] {
+        let module = Guest::new().publish(&verdict(verdict_code)).build();
+        host.policies.load("late", module).unwrap();
+    }
+    host.policies.rollback("late").unwrap();
+    assert_eq!(&*denied(publish(&mut gate, "t")).policy, "late");
+    host.policies.rollback("late").unwrap();
+    assert_eq!(publish(&mut gate, "t"), ALLOWED);
+    assert_eq!(host.policies.list().len(), 1);
 }
 
 #[test]
