@@ -49,6 +49,31 @@ fn the_sdk_does_not_know_the_broker() {
     }
 }
 
+#[test]
+fn every_version_stands_in_the_workspace_table() {
+    let mut found = Vec::new();
+    let manifests = source::all()
+        .iter()
+        .filter(|source| source.path.ends_with("Cargo.toml"));
+    // Fuzzing is outside the workspace: it needs another compiler.
+    for source in manifests.filter(|source| !source.path.starts_with("fuzz/") && source.path != "Cargo.toml")
+    {
+        let manifest: toml::Table = source.text.parse().expect("a manifest is TOML");
+        for table in ["dependencies", "dev-dependencies", "build-dependencies"] {
+            let table = manifest.get(table).and_then(toml::Value::as_table);
+            for (name, dependency) in table.into_iter().flatten() {
+                if dependency.get("workspace").and_then(toml::Value::as_bool) != Some(true) {
+                    found.push(format!("{}: {name}", source.path));
+                }
+            }
+        }
+    }
+    nothing(
+        "write `workspace = true`, and the version into the workspace's table",
+        found,
+    );
+}
+
 /// A crate or type, and the only places that may name it.
 struct Confined {
     words: &'static [&'static str],
@@ -123,7 +148,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("store", &["event"]),
     ("cluster", &["event"]),
     ("throttle", &["event"]),
-    ("log", &["config", "event"]),
+    ("log", &["event"]),
     ("metrics", &[]),
     // `report` turns what the parts know into events, so that those need not know the parts.
     (

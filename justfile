@@ -1,0 +1,20 @@
+# What a developer runs; `.ci/run` is the whole of it.
+
+# Format, lints and tests.
+check:
+    cargo fmt --all -- --check
+    cargo clippy --workspace --all-targets --all-features -- -D warnings
+    cargo test
+
+# The rules of the house alone: lengths, dependency edges, leftovers.
+tidy:
+    cargo test -p sluice-tests --test tidy
+
+# The tests with real clients, which `.ci/clients` installs.
+clients:
+    .ci/clients
+    cargo test -p sluice-tests --features real-clients --test clients
+
+# Everything that CI does.
+ci:
+    .ci/run
