@@ -25,6 +25,7 @@ use crate::metrics::Metrics;
 use crate::policy::Gate;
 use crate::policy::verdict::PublishVerdict;
 use crate::report;
+pub use crate::store::SessionKey;
 use crate::store::{Record, Store};
 use arc_swap::ArcSwap;
 use parking_lot::{Mutex, RwLock};

@@ -1,13 +1,13 @@
 //! Translations at the edge: packets to what policies see, and budgets and limits to what the protocol enforces.
 
 use crate::config::{self, Limits};
+use crate::hub::SessionKey;
 use crate::policy::Gate;
 use crate::policy::verdict::{
     Admission, ConnectPurpose, ConnectRequest, ContentMessage, Peer, ProtocolVersion, QueueOverflow, Refusal,
     WillSummary,
 };
 use crate::report;
-use crate::store::SessionKey;
 use sluice_mqtt::conn::{Received, Terms};
 use sluice_mqtt::packet::{Auth, ConnAck, Connect, PublishProperties, QoS, Version, Will};
 use sluice_mqtt::reason::ReasonCode;
