@@ -33,7 +33,7 @@ impl Connection {
         self.answer(receipt.slot, reason, None);
     }
 
-    /// Answers a PUBLISH that was refused, in the way of [`super::refusal`]. Its packet identifier is free: the
+    /// Answers a PUBLISH that was refused, in the way of `conn::refusal`. Its packet identifier is free: the
     /// session has to forget it.
     pub fn refuse_publish(&mut self, refused: Refused) {
         let reason = refusal::publish(self.hello.version, refused.reason);

@@ -1,8 +1,8 @@
 //! Topic names, topic filters, and the structures that match them (section 4.7).
 //!
 //! [`SubscriptionTree`] finds the filters that match a topic, [`RetainedTree`] the topics that match a filter. Both
-//! are tries over levels whose nodes live in an [`arena`] and refer to each other by index; the children of all
-//! nodes of a tree share one hash index ([`edges`]). Nothing recurses, so depth is bounded by memory only: callers
+//! are tries over levels whose nodes live in an `arena` and refer to each other by index; the children of all
+//! nodes of a tree share one hash index (`edges`). Nothing recurses, so depth is bounded by memory only: callers
 //! check [`levels`] first.
 
 mod arena;
