@@ -13,6 +13,7 @@ pub mod metrics;
 pub mod net;
 pub mod policy;
 pub mod store;
+pub mod throttle;
 
 mod gating;
 mod operate;
