@@ -159,6 +159,8 @@ impl Connection {
         self.keep_alive = KeepAlive::new(keep_alive_seconds, now);
         self.session_expiry_seconds = terms.session_expiry_seconds;
         self.limits.packet_bytes_max = terms.packet_bytes_max;
+        self.announced_bytes_max = if v5 { terms.packet_bytes_max } else { 0 };
+        self.packet_bytes_max = terms.packet_bytes_max;
         self.payload_bytes_max = terms.payload_bytes_max;
         self.config.versions = Vec::new();
         self.announce(&terms, &mut connack);

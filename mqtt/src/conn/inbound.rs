@@ -97,6 +97,7 @@ impl Inbound {
             topic,
             publish,
             payload_too_large,
+            packet_too_large: false,
             slot,
         })
     }

@@ -128,7 +128,13 @@ pub struct Connection {
     hello: Hello,
     session_expiry_seconds: u32,
     limits: DecodeLimits,
+    /// What CONNACK promised to take; 0 before 5.0, which cannot promise.
+    announced_bytes_max: u32,
+    /// What the client may send now; above it but within the promise a PUBLISH is refused.
+    packet_bytes_max: u32,
     payload_bytes_max: u32,
+    /// See [`Connection::packet_bytes`].
+    packet_bytes: u32,
     keep_alive: KeepAlive,
     /// Reading stopped because too many PUBLISHes wait for their answers.
     held_back: bool,
@@ -153,7 +159,10 @@ impl Connection {
             limits: DecodeLimits {
                 packet_bytes_max: config.connect_bytes_max,
             },
+            announced_bytes_max: 0,
+            packet_bytes_max: config.connect_bytes_max,
             payload_bytes_max: config.connect_bytes_max,
+            packet_bytes: 0,
             keep_alive: KeepAlive::new(0, now),
             held_back: false,
             inbound: Inbound::new(hello.nothing_announced()),
@@ -174,6 +183,14 @@ impl Connection {
             Ok(event) => event,
             Err(cause) => Some(self.fail(cause)),
         }
+    }
+
+    /// Bytes, fixed header included, of the packet that the last event of [`Connection::next`] came from.
+    ///
+    /// 0 for an [`Event::Closed`] whose packet was judged by its fixed header, or that came from no packet.
+    #[must_use]
+    pub fn packet_bytes(&self) -> u32 {
+        self.packet_bytes
     }
 
     /// What is to be written to the socket.
@@ -211,9 +228,13 @@ impl Connection {
     }
 
     /// The largest packet the client may send from now on, fixed header included.
+    ///
+    /// A 5.0 client cannot be told: what CONNACK announced stays acceptable. A PUBLISH within that and above `bytes`
+    /// is marked [`Received::packet_too_large`], other packets pass. Before 5.0 a larger packet ends the connection.
     pub fn set_packet_bytes_max(&mut self, bytes: u32) {
         if self.is_established() {
-            self.limits.packet_bytes_max = bytes;
+            self.limits.packet_bytes_max = bytes.max(self.announced_bytes_max);
+            self.packet_bytes_max = bytes;
         }
     }
 

@@ -16,11 +16,12 @@ impl Connection {
     ) -> Result<Option<Event>, CloseCause> {
         loop {
             match self.phase {
-                Phase::AwaitingConnect => match wire::decode_connect(input, &self.limits) {
-                    Ok(None) => return Ok(None),
-                    Ok(Some(connect)) => return self.greet(connect),
-                    Err(error) => return Err(CloseCause::Connect(error)),
-                },
+                Phase::AwaitingConnect => {
+                    let before = input.len();
+                    let connect = wire::decode_connect(input, &self.limits).map_err(CloseCause::Connect);
+                    self.count(&connect, before - input.len());
+                    return connect?.map_or(Ok(None), |connect| self.greet(connect));
+                }
                 Phase::Deciding | Phase::Closed => return Ok(None),
                 Phase::Challenged => {
                     let Some(packet) = self.decode(input)? else {
@@ -50,11 +51,21 @@ impl Connection {
     }
 
     fn decode(&mut self, input: &mut BytesMut) -> Result<Option<Packet>, CloseCause> {
-        let packet = wire::decode(input, self.hello.version, &self.limits).map_err(CloseCause::Wire)?;
+        let before = input.len();
+        let packet = wire::decode(input, self.hello.version, &self.limits).map_err(CloseCause::Wire);
+        self.count(&packet, before - input.len());
+        let packet = packet?;
         if let Some(packet) = &packet {
             wire::check_from_client(packet).map_err(|violation| CloseCause::Wire(violation.into()))?;
         }
         Ok(packet)
+    }
+
+    /// Notes the size of a packet, unless it is not complete yet.
+    fn count<P>(&mut self, packet: &Result<Option<P>, CloseCause>, bytes: usize) {
+        if !matches!(packet, Ok(None)) {
+            self.packet_bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+        }
     }
 
     /// Whether the next packet may be looked at.
@@ -114,7 +125,8 @@ impl Connection {
 
     fn receive_publish(&mut self, publish: Publish) -> Result<Event, Breach> {
         debug_assert!(self.hello.version == Version::V5 || publish.properties.topic_alias.is_none());
-        let arrival = self.inbound.receive(publish, self.payload_bytes_max)?;
+        let mut arrival = self.inbound.receive(publish, self.payload_bytes_max)?;
+        arrival.packet_too_large = self.packet_bytes > self.packet_bytes_max;
         self.unanswered += 1;
         Ok(Event::Publish(Received::new(arrival, &self.unjudged)))
     }

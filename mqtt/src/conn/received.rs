@@ -36,6 +36,7 @@ pub struct Received {
     content: Content,
     dup: bool,
     payload_too_large: bool,
+    packet_too_large: bool,
     slot: Slot,
     guard: Guard,
 }
@@ -112,6 +113,7 @@ pub(super) struct Arrival {
     pub(super) topic: TopicName,
     pub(super) publish: crate::packet::Publish,
     pub(super) payload_too_large: bool,
+    pub(super) packet_too_large: bool,
     pub(super) slot: Slot,
 }
 
@@ -121,6 +123,7 @@ impl Received {
             topic,
             publish,
             payload_too_large,
+            packet_too_large,
             slot,
         } = arrival;
         Self {
@@ -133,6 +136,7 @@ impl Received {
             },
             dup: publish.dup,
             payload_too_large,
+            packet_too_large,
             slot,
             guard: Guard {
                 dropped: Arc::clone(dropped),
@@ -189,6 +193,13 @@ impl Received {
     #[must_use]
     pub fn payload_too_large(&self) -> bool {
         self.payload_too_large
+    }
+
+    /// Whether the whole packet is above what [`super::Connection::set_packet_bytes_max`] lowered the maximum to since
+    /// CONNACK announced it: refuse it with Quota exceeded (0x97).
+    #[must_use]
+    pub fn packet_too_large(&self) -> bool {
+        self.packet_too_large
     }
 
     /// It may be routed.

@@ -148,11 +148,13 @@ impl Pair {
         self.serve();
     }
 
-    /// The client sends a packet that the server does not look at yet.
-    pub fn queue(&mut self, packet: impl Into<Packet>) {
+    /// The client sends a packet that the server does not look at yet; returns how many bytes it has.
+    pub fn queue(&mut self, packet: impl Into<Packet>) -> usize {
         let mut output = wire::Output::default();
         wire::encode(&packet.into(), self.client.version, &mut output);
+        let bytes = output.len();
         drain(&mut output, &mut self.to_server);
+        bytes
     }
 
     /// The client sends bytes.
@@ -351,7 +353,7 @@ impl Pair {
             return self.conn.acknowledge_duplicate(received);
         }
         match self.verdict {
-            _ if received.payload_too_large() => {
+            _ if received.payload_too_large() || received.packet_too_large() => {
                 self.refuse(received, exactly_once, ReasonCode::QUOTA_EXCEEDED);
             }
             Verdict::Accept => {

@@ -71,31 +71,6 @@ fn malformed_bytes_end_the_connection() {
 }
 
 #[test]
-fn a_packet_above_the_maximum_ends_the_connection_on_its_header() {
-    let act = |pair: &mut Pair| {
-        pair.conn.set_packet_bytes_max(100);
-        pair.send_bytes(b"\x30\x63"); // 101 bytes with the header
-    };
-    check(
-        act,
-        ReasonCode::PACKET_TOO_LARGE,
-        &wire(Violation::PacketTooLarge),
-    );
-}
-
-#[test]
-fn the_maximum_packet_size_counts_the_fixed_header_and_may_change_at_any_time() {
-    let mut pair = Pair::connected(Version::V311);
-    let exact = publish("t", &"x".repeat(95), 0, 0); // 2 + 3 + 95
-    pair.conn.set_packet_bytes_max(100);
-    pair.send(exact.clone());
-    pair.conn.set_packet_bytes_max(99);
-    assert_eq!(pair.routed.len(), 1);
-    pair.send(exact);
-    pair.expect_closed(wire(Violation::PacketTooLarge));
-}
-
-#[test]
 fn a_server_disconnect_is_for_5_0_and_after_connack_only() {
     for version in ALL {
         let mut pair = Pair::connected(version);

@@ -6,6 +6,7 @@ mod closing;
 mod delivering;
 mod handshake;
 mod receiving;
+mod sizes;
 
 use super::{Breach, CloseCause, Connection, Event};
 use crate::packet::{Packet, Version};
