@@ -4,9 +4,9 @@
 //! Refusals, faults and protocol errors are counted by [`crate::event::Events`]; traffic by whoever moves it.
 
 use std::cell::Cell;
-use std::fmt::Write as _;
+use std::fmt::{Display, Write as _};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Counters only grow; a rate is for the reader to compute. Increments from several threads touch different cache
 /// lines, reading adds them up.
@@ -19,6 +19,13 @@ impl Counter {
     /// Adds one.
     pub fn inc(&self) {
         self.add(1);
+    }
+
+    /// Adds a time in microseconds; the text shows seconds.
+    pub fn add_duration(&self, duration: Duration) {
+        if !duration.is_zero() {
+            self.add(u64::try_from(duration.as_micros()).unwrap_or(u64::MAX));
+        }
     }
 
     /// Adds `n`.
@@ -134,6 +141,18 @@ pub struct Metrics {
     pub messages_dropped_too_large: Counter,
     /// Messages a policy acknowledged and forgot.
     pub messages_dropped_policy: Counter,
+    /// *event*: connections that were made to wait at least once.
+    pub clients_throttled: Counter,
+    /// Time for which sockets were left unread because of a limit.
+    pub throttled_in: Counter,
+    /// Time for which messages were held back because of a limit.
+    pub throttled_out: Counter,
+    /// *event*: packets refused because a client sent faster than it may.
+    pub over_limit_refused: Counter,
+    /// *event*: messages dropped because a client sent faster than it may.
+    pub over_limit_dropped: Counter,
+    /// *event*: clients disconnected because they sent faster than they may.
+    pub over_limit_disconnected: Counter,
     /// Bytes read from clients.
     pub bytes_received: Counter,
     /// Bytes written to clients.
@@ -177,6 +196,12 @@ impl Default for Metrics {
             messages_dropped_expired: Counter::default(),
             messages_dropped_too_large: Counter::default(),
             messages_dropped_policy: Counter::default(),
+            clients_throttled: Counter::default(),
+            throttled_in: Counter::default(),
+            throttled_out: Counter::default(),
+            over_limit_refused: Counter::default(),
+            over_limit_dropped: Counter::default(),
+            over_limit_disconnected: Counter::default(),
             bytes_received: Counter::default(),
             bytes_sent: Counter::default(),
             sessions_current: Gauge::default(),
@@ -218,6 +243,7 @@ impl Metrics {
         );
         self.render_clients(&mut text);
         self.render_traffic(&mut text);
+        self.render_limits(&mut text);
         self.render_state(&mut text);
         self.render_policies(&mut text);
         text.into_string()
@@ -314,6 +340,35 @@ impl Metrics {
         );
     }
 
+    fn render_limits(&self, text: &mut Exposition) {
+        text.counter(
+            "sluice_clients_throttled_total",
+            "Connections that were made to wait at least once.",
+            &[],
+            self.clients_throttled.get(),
+        );
+        for (direction, counter) in [("in", &self.throttled_in), ("out", &self.throttled_out)] {
+            text.seconds(
+                "sluice_throttled_seconds_total",
+                "Time that clients were made to wait because of a limit, all added up.",
+                &[("direction", direction)],
+                Duration::from_micros(counter.get()),
+            );
+        }
+        for (action, counter) in [
+            ("refuse", &self.over_limit_refused),
+            ("drop", &self.over_limit_dropped),
+            ("disconnect", &self.over_limit_disconnected),
+        ] {
+            text.counter(
+                "sluice_over_limit_total",
+                "What was done about clients that send faster than they may, other than making them wait.",
+                &[("action", action)],
+                counter.get(),
+            );
+        }
+    }
+
     fn render_state(&self, text: &mut Exposition) {
         text.gauge(
             "sluice_sessions",
@@ -394,6 +449,11 @@ impl Exposition {
         self.sample(name, help, "counter", labels, value);
     }
 
+    /// One sample of a counter of time.
+    pub fn seconds(&mut self, name: &str, help: &str, labels: &[(&str, &str)], value: Duration) {
+        self.sample(name, help, "counter", labels, value.as_secs_f64());
+    }
+
     /// One sample of a gauge.
     pub fn gauge(&mut self, name: &str, help: &str, labels: &[(&str, &str)], value: u64) {
         self.sample(name, help, "gauge", labels, value);
@@ -405,7 +465,7 @@ impl Exposition {
         self.text
     }
 
-    fn sample(&mut self, name: &str, help: &str, kind: &str, labels: &[(&str, &str)], value: u64) {
+    fn sample(&mut self, name: &str, help: &str, kind: &str, labels: &[(&str, &str)], value: impl Display) {
         if self.metric != name {
             name.clone_into(&mut self.metric);
             let _ = writeln!(self.text, "# HELP {name} {help}\n# TYPE {name} {kind}");

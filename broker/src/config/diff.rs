@@ -53,6 +53,8 @@ pub(super) fn in_force(old: &Config, new: &Config) -> Config {
             .map(|listener| listener_in_force(listener, new))
             .collect(),
         limits: new.limits.clone(),
+        total: new.total,
+        memory_limit: new.memory_limit,
         policies: new.policies.clone(),
         default_chain: new.default_chain.clone(),
         admin: old.admin.clone(),
@@ -80,6 +82,8 @@ pub(super) fn changes(old: &Config, new: &Config) -> Changes {
         workers,
         listeners,
         limits,
+        total,
+        memory_limit,
         policies,
         default_chain,
         admin,
@@ -89,6 +93,8 @@ pub(super) fn changes(old: &Config, new: &Config) -> Changes {
     } = old;
     for (key, changed) in [
         ("limits", *limits != new.limits),
+        ("total", *total != new.total),
+        ("memory_limit", *memory_limit != new.memory_limit),
         ("log.level", log.level != new.log.level),
         ("policies", *default_chain != new.default_chain),
         ("policy", *policies != new.policies),

@@ -3,6 +3,7 @@
 //! [`Config::default`] is what `sluice run` without a file uses. [`Config::load`] reports every problem of a file
 //! at once, each with its line, its key and what to do about it. An unknown key is a problem: nothing is ignored.
 
+mod budget;
 mod diff;
 mod policies;
 mod problem;
@@ -13,9 +14,11 @@ mod table;
 mod tests;
 mod value;
 
+pub use budget::parse_client_limits;
 pub use diff::Changes;
 pub use problem::Problem;
 
+use crate::policy::budget::{Budget, OverLimitAction, QueueOverflow};
 use crate::policy::{CapabilitySet, PolicyLimits};
 use serde_json::{Map, Value};
 use sluice_mqtt::packet::{QoS, Version};
@@ -39,6 +42,10 @@ pub struct Config {
     pub listeners: Vec<Listener>,
     /// What clients may use.
     pub limits: Limits,
+    /// What all clients together may use: only its rates count.
+    pub total: Budget,
+    /// The memory the broker keeps to. `None`: what there is.
+    pub memory_limit: Option<u64>,
     /// Every policy, by unique name.
     pub policies: Vec<PolicyConfig>,
     /// Policies that judge the clients of listeners without a chain of their own. Never empty; all exist.
@@ -66,54 +73,33 @@ pub struct Listener {
     pub connect_timeout: Duration,
     /// Versions it speaks, in ascending order, never empty.
     pub versions: Vec<Version>,
-}
-
-/// What gives way when a session's queue is full.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum QueueOverflow {
-    /// The message that came last.
-    #[default]
-    DropNew,
-    /// The message that waits longest.
-    DropOldest,
-    /// The client: it is disconnected with 0x97 Quota exceeded.
-    Disconnect,
+    /// What each of its clients may use, if less than the others.
+    pub limits: Budget,
+    /// What all of its clients together may use: only its rates count.
+    pub total: Budget,
 }
 
 /// Bounds on what clients may use; `sluice.toml` says what each costs at worst. A policy's budget can only lower
 /// them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Largest packet taken, fixed header included; announced as Maximum Packet Size.
-    pub packet_bytes_max: u32,
-    /// Largest payload of a PUBLISH.
-    pub payload_bytes_max: u32,
+    /// What each client may use; listeners, policies and operators say it in the same words. Its sizes, counts and
+    /// rules are all there.
+    pub client: Budget,
     /// Largest CONNECT and, until it is accepted, largest packet of any kind.
     pub connect_bytes_max: u32,
     /// Open sockets.
     pub connections_max: u32,
-    /// Messages of QoS 1 and 2 under way to a client at the same time.
-    pub inflight_max: u16,
     /// Messages of QoS 1 and 2 under way from a client at the same time; announced as Receive Maximum.
     pub receive_max: u16,
     /// Topic aliases a client may set; announced as Topic Alias Maximum.
     pub topic_alias_max: u16,
     /// Longest keep alive. `None`: any, also 0, which is for ever.
     pub keep_alive_max: Option<Duration>,
-    /// How long a session may outlive its connection. Whole seconds.
-    pub session_expiry_max: Duration,
     /// Longest Will Delay Interval. Whole seconds.
     pub will_delay_max: Duration,
     /// Sessions, connected or not.
     pub sessions_max: u32,
-    /// Subscriptions of one client.
-    pub subscriptions_max: u32,
-    /// Messages waiting for one client.
-    pub queue_messages_max: u32,
-    /// Bytes waiting for one client.
-    pub queue_bytes_max: u64,
-    /// What gives way when either is reached.
-    pub queue_overflow: QueueOverflow,
     /// Retained messages.
     pub retained_messages_max: u64,
     /// Bytes of all retained messages.
@@ -204,6 +190,8 @@ impl Default for Config {
                 SocketAddr::from((Ipv4Addr::LOCALHOST, 1883)),
             )],
             limits: Limits::default(),
+            total: Budget::default(),
+            memory_limit: None,
             policies: vec![PolicyConfig::builtin()],
             default_chain: vec![PolicyConfig::builtin().name],
             admin: Admin::default(),
@@ -314,6 +302,8 @@ impl Listener {
             policies: None,
             connect_timeout: Self::CONNECT_TIMEOUT,
             versions: vec![Version::V31, Version::V311, Version::V5],
+            limits: Budget::default(),
+            total: Budget::default(),
         }
     }
 }
@@ -348,21 +338,25 @@ impl PolicyConfig {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            packet_bytes_max: 1024 * 1024,
-            payload_bytes_max: 1024 * 1024,
+            client: Budget {
+                packet_bytes_max: Some(1024 * 1024),
+                payload_bytes_max: Some(1024 * 1024),
+                inflight_max: Some(1_024),
+                queue_messages_max: Some(10_000),
+                queue_bytes_max: Some(16 * 1024 * 1024),
+                queue_overflow: Some(QueueOverflow::DropNew),
+                subscriptions_max: Some(1_000),
+                session_expiry_seconds_max: Some(7 * 24 * 3600),
+                over_limit: Some(OverLimitAction::Delay),
+                ..Budget::default()
+            },
             connect_bytes_max: 64 * 1024,
             connections_max: 100_000,
-            inflight_max: 1_024,
             receive_max: 1_024,
             topic_alias_max: 32,
             keep_alive_max: None,
-            session_expiry_max: Duration::from_secs(7 * 24 * 3600),
             will_delay_max: Duration::from_secs(24 * 3600),
             sessions_max: 200_000,
-            subscriptions_max: 1_000,
-            queue_messages_max: 10_000,
-            queue_bytes_max: 16 * 1024 * 1024,
-            queue_overflow: QueueOverflow::default(),
             retained_messages_max: 1_000_000,
             retained_bytes_max: 1024 * 1024 * 1024,
             topic_levels_max: 128,

@@ -2,12 +2,11 @@
 
 use super::problem::Problem;
 use super::table::{Document, Parsed, Table, Wrong};
-use super::{
-    AdminSocket, Config, Limits, Listener, LogFormat, PolicyConfig, PolicySource, QueueOverflow, value,
-};
+use super::{AdminSocket, Config, Limits, Listener, LogFormat, PolicyConfig, PolicySource, budget, value};
 use crate::policy::{Capability, CapabilitySet};
 use sluice_mqtt::packet::{QoS, Version};
 use std::collections::BTreeSet;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::time::Duration;
 use tracing::Level;
@@ -51,9 +50,7 @@ pub(super) fn read(document: &Document<'_>, file: &Path, mut root: Table<'_, '_>
         }
         config.listeners = tables.into_iter().filter_map(listener).collect();
     }
-    if let Some(table) = root.table("limits") {
-        limits(table, &mut config.limits);
-    }
+    all_limits(&mut root, &mut config);
     if let Some(mut table) = root.table("policy") {
         let policies = table.named_tables().into_iter();
         config.policies = policies.map(|(name, table)| policy(name, table, base)).collect();
@@ -88,14 +85,44 @@ fn listener(mut table: Table<'_, '_>) -> Option<Listener> {
     );
     let mut accepted = vec![Version::V31, Version::V311, Version::V5];
     table.read("versions", &mut accepted, versions);
+    let placeholder = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
+    let mut listener = Listener {
+        policies,
+        connect_timeout,
+        versions: accepted,
+        ..Listener::new("", placeholder)
+    };
+    listener_limits(&mut table, &mut listener);
     table.finish();
     Some(Listener {
         name: name?,
         address: address?,
-        policies,
-        connect_timeout,
-        versions: accepted,
+        ..listener
     })
+}
+
+/// What clients may use: each of them, all together, those of a listener.
+pub(super) fn all_limits(root: &mut Table<'_, '_>, config: &mut Config) {
+    if let Some(table) = root.table("limits") {
+        limits(table, &mut config.limits);
+    }
+    if let Some(mut table) = root.table("total") {
+        budget::rates(&mut table, &mut config.total);
+        table.finish();
+    }
+    let memory = value::or_word("unlimited", value::size(64 << 20..=1 << 44));
+    root.read("memory_limit", &mut config.memory_limit, memory);
+}
+
+pub(super) fn listener_limits(table: &mut Table<'_, '_>, listener: &mut Listener) {
+    if let Some(mut table) = table.table("limits") {
+        budget::client(&mut table, &mut listener.limits);
+        table.finish();
+    }
+    if let Some(mut table) = table.table("total") {
+        budget::rates(&mut table, &mut listener.total);
+        table.finish();
+    }
 }
 
 fn versions(list: &toml::de::DeValue<'_>) -> Parsed<Vec<Version>> {
@@ -151,17 +178,7 @@ fn limits(mut table: Table<'_, '_>, limits: &mut Limits) {
 }
 
 fn connection_limits(table: &mut Table<'_, '_>, limits: &mut Limits) {
-    let packet = |least| value::size(least..=PACKET_BYTES_MAX);
-    table.read("packet_bytes_max", &mut limits.packet_bytes_max, packet(128));
-    limits.payload_bytes_max = limits.packet_bytes_max;
-    table.read("payload_bytes_max", &mut limits.payload_bytes_max, packet(0));
-    if limits.payload_bytes_max > limits.packet_bytes_max {
-        let remedy = "raise packet_bytes_max, or lower this to at most that";
-        table.problem(
-            "payload_bytes_max",
-            Wrong::new("is larger than packet_bytes_max", remedy),
-        );
-    }
+    budget::client(table, &mut limits.client);
     table.read(
         "connect_bytes_max",
         &mut limits.connect_bytes_max,
@@ -172,7 +189,6 @@ fn connection_limits(table: &mut Table<'_, '_>, limits: &mut Limits) {
         &mut limits.connections_max,
         value::integer(1..=U32),
     );
-    table.read("inflight_max", &mut limits.inflight_max, value::integer(1..=U16));
     table.read("receive_max", &mut limits.receive_max, value::integer(1..=U16));
     table.read(
         "topic_alias_max",
@@ -184,30 +200,9 @@ fn connection_limits(table: &mut Table<'_, '_>, limits: &mut Limits) {
 }
 
 fn session_limits(table: &mut Table<'_, '_>, limits: &mut Limits) {
-    let expiry = || value::seconds(Duration::ZERO..=Duration::from_secs(U32 - 1));
-    table.read("session_expiry_max", &mut limits.session_expiry_max, expiry());
-    table.read("will_delay_max", &mut limits.will_delay_max, expiry());
+    let delay = value::seconds(Duration::ZERO..=Duration::from_secs(U32 - 1));
+    table.read("will_delay_max", &mut limits.will_delay_max, delay);
     table.read("sessions_max", &mut limits.sessions_max, value::integer(1..=U32));
-    table.read(
-        "subscriptions_max",
-        &mut limits.subscriptions_max,
-        value::integer(0..=U32),
-    );
-    table.read(
-        "queue_messages_max",
-        &mut limits.queue_messages_max,
-        value::integer(1..=U32),
-    );
-    table.read(
-        "queue_bytes_max",
-        &mut limits.queue_bytes_max,
-        value::size(1 << 10..=1 << 40),
-    );
-    table.read(
-        "queue_overflow",
-        &mut limits.queue_overflow,
-        value::choice(&OVERFLOWS),
-    );
 }
 
 fn policy(name: String, mut table: Table<'_, '_>, base: &Path) -> PolicyConfig {
@@ -373,12 +368,12 @@ fn chains(config: &Config) -> impl Iterator<Item = (String, &Vec<String>)> {
     std::iter::once(("policies".to_owned(), &config.default_chain)).chain(own)
 }
 
-const U16: u64 = u16::MAX as u64;
-const U32: u64 = u32::MAX as u64;
+pub(super) const U16: u64 = u16::MAX as u64;
+pub(super) const U32: u64 = u32::MAX as u64;
 const SECOND: Duration = Duration::from_secs(1);
 const HOUR: Duration = Duration::from_secs(3_600);
 /// MQTT's own limit: four bytes of remaining length and five of fixed header.
-const PACKET_BYTES_MAX: u64 = 268_435_455 + 5;
+pub(super) const PACKET_BYTES_MAX: u64 = 268_435_455 + 5;
 const BUILTINS: [(&str, PolicySource); 1] = [("static-users", PolicySource::StaticUsers)];
 const LEVELS: [(&str, Level); 5] = [
     ("error", Level::ERROR),
@@ -391,9 +386,4 @@ const FORMATS: [(&str, LogFormat); 3] = [
     ("auto", LogFormat::Auto),
     ("human", LogFormat::Human),
     ("json", LogFormat::Json),
-];
-const OVERFLOWS: [(&str, QueueOverflow); 3] = [
-    ("drop-new", QueueOverflow::DropNew),
-    ("drop-oldest", QueueOverflow::DropOldest),
-    ("disconnect", QueueOverflow::Disconnect),
 ];

@@ -2,6 +2,7 @@
 
 use super::table::Document;
 use super::*;
+use crate::policy::budget::Rate;
 
 /// What is written, and what is said of it.
 const WRONG_VALUES: &[(&str, &str)] = &[
@@ -55,6 +56,24 @@ const WRONG_VALUES: &[(&str, &str)] = &[
         "limits.queue_bytes_max: \"MB\" is not a unit of size; use B, KiB, MiB or GiB",
     ),
     (
+        "total.bytes_in_per_second = 100",
+        "total.bytes_in_per_second: 100 has no unit: write it with a unit in quotes, for example \"100 B\", or \
+         { per_second = ..., burst = ... }, or write \"unlimited\"",
+    ),
+    (
+        "limits.messages_in_per_second = { burst = 3 }",
+        "limits.messages_in_per_second: has no per_second: write { per_second = ..., burst = ... }, or write \"unlimited\"",
+    ),
+    (
+        "total.packet_bytes_max = \"1 KiB\"",
+        "total.packet_bytes_max: unknown key: known keys here: bytes_in_per_second, bytes_out_per_second, \
+         messages_in_per_second, messages_out_per_second, subscribes_per_second",
+    ),
+    (
+        "limits.over_limit = \"wait\"",
+        "limits.over_limit: \"wait\" is not known here: use one of \"delay\", \"refuse\", \"drop\", \"disconnect\"",
+    ),
+    (
         "limits.qos_max = 3",
         "limits.qos_max: 3 is out of range: use 0 to 2",
     ),
@@ -80,7 +99,7 @@ const WRONG_VALUES: &[(&str, &str)] = &[
     ),
     (
         "colour = 3",
-        "colour: unknown key: known keys here: data_dir, policy_dir, policies, sys_interval, workers, listener, limits, policy, admin, log",
+        "colour: unknown key: known keys here: data_dir, policy_dir, policies, sys_interval, workers, listener, limits, total, memory_limit, policy, admin, log",
     ),
 ];
 
@@ -158,10 +177,12 @@ fn every_problem_is_reported_with_its_line() {
             "/etc/sluice.toml:4: limits.packet_bytes_max: 1048576 has no unit: write it with a unit in quotes, for \
              example \"1 MiB\"",
             "/etc/sluice.toml:5: limits.recieve_max: unknown key: did you mean `receive_max`? Known keys here: \
-             packet_bytes_max, payload_bytes_max, connect_bytes_max, connections_max, inflight_max, receive_max, \
-             topic_alias_max, keep_alive_max, session_expiry_max, will_delay_max, sessions_max, subscriptions_max, \
-             queue_messages_max, queue_bytes_max, queue_overflow, retained_messages_max, retained_bytes_max, \
-             topic_levels_max, qos_max, retain_available, policy_kv_bytes_max",
+             bytes_in_per_second, bytes_out_per_second, messages_in_per_second, messages_out_per_second, \
+             subscribes_per_second, packet_bytes_max, payload_bytes_max, inflight_max, queue_messages_max, \
+             queue_bytes_max, queue_overflow, subscriptions_max, session_expiry_max, connection_lifetime_max, \
+             over_limit, connect_bytes_max, connections_max, receive_max, topic_alias_max, keep_alive_max, \
+             will_delay_max, sessions_max, retained_messages_max, retained_bytes_max, topic_levels_max, qos_max, \
+             retain_available, policy_kv_bytes_max",
             "/etc/sluice.toml:6: limits.inflight_max: 0 is out of range: use 1 to 65535",
             "/etc/sluice.toml:9: log.level: \"loud\" is not known here: use one of \"error\", \"warn\", \"info\", \
              \"debug\", \"trace\"",
@@ -300,4 +321,101 @@ fn addresses_of_the_command_line_replace_the_listeners() {
             .to_string()
             .starts_with("--listen: \"1883\" is not an address")
     );
+}
+
+#[test]
+fn a_rate_is_an_amount_or_an_amount_with_its_burst() {
+    let text = "[limits]\nbytes_in_per_second = \"10 KiB\"\nmessages_in_per_second = { per_second = 5, burst = 50 }\n\
+                [[listener]]\nname = \"a\"\naddress = \"127.0.0.1:1\"\nlimits = { packet_bytes_max = \"1 KiB\" }\n\
+                total.subscribes_per_second = { per_second = 7 }";
+    let config = parse(text).expect("no problems");
+    let rate = |per_second, burst| Some(Rate { per_second, burst });
+    assert_eq!(config.limits.client.bytes_in_per_second, rate(10_240, 10_240));
+    assert_eq!(config.limits.client.messages_in_per_second, rate(5, 50));
+    let listener = &config.listeners[0];
+    let expected = Budget {
+        packet_bytes_max: Some(1_024),
+        ..Budget::default()
+    };
+    assert_eq!(listener.limits, expected);
+    assert_eq!(listener.total.subscribes_per_second, rate(7, 7));
+}
+
+fn assignments(texts: &[&str]) -> Vec<String> {
+    texts.iter().map(|text| (*text).to_owned()).collect()
+}
+
+#[test]
+fn limits_are_set_one_by_one_over_what_is_there() {
+    let config =
+        parse("limits.receive_max = 7\nlimits.bytes_in_per_second = \"1 KiB\"").expect("no problems");
+    let set = [
+        "limits.packet_bytes_max=64 KiB",
+        "limits.bytes_in_per_second = unlimited",
+        "total.messages_in_per_second={ per_second = 10, burst = 20 }",
+        "listener.default.limits.over_limit=\"refuse\"",
+        "memory_limit=1 GiB",
+        "limits.qos_max=1",
+    ];
+    let changed = config.with_limits(&assignments(&set)).expect("no problems");
+    let mut expected = config.clone();
+    expected.limits.client.packet_bytes_max = Some(65_536);
+    expected.limits.client.payload_bytes_max = Some(65_536);
+    expected.limits.client.bytes_in_per_second = None;
+    expected.total.messages_in_per_second = Some(Rate {
+        per_second: 10,
+        burst: 20,
+    });
+    expected.listeners[0].limits.over_limit = Some(OverLimitAction::Refuse);
+    expected.memory_limit = Some(1 << 30);
+    expected.limits.qos_max = QoS::AtLeastOnce;
+    assert_eq!(changed, expected);
+}
+
+#[test]
+fn what_cannot_be_set_says_why_and_changes_nothing() {
+    let config = Config::default();
+    for (assignment, expected) in [
+        (
+            "limits.packet_bytes_max",
+            "limits.packet_bytes_max: has no value: write limits.packet_bytes_max=VALUE",
+        ),
+        (
+            "listener.tls.limits.over_limit=drop",
+            "listener.tls: there is no such listener: see `sluice limits show`",
+        ),
+        (
+            "workers=3",
+            "workers: unknown key: known keys here: limits, total, memory_limit, listener",
+        ),
+        (
+            "limits.packet_bytes_max=7",
+            "limits.packet_bytes_max: 7 has no unit: write it with a unit in quotes, for example \"7 B\"",
+        ),
+        (
+            "limits.receive_max=1\nworkers = 3",
+            "limits.receive_max: is of the wrong type (string): write a whole number without quotes and unit",
+        ),
+    ] {
+        let problems = config
+            .with_limits(&assignments(&[assignment]))
+            .expect_err(assignment);
+        let problems: Vec<_> = problems.iter().map(Problem::to_string).collect();
+        assert_eq!(problems, [expected], "{assignment}");
+    }
+}
+
+#[test]
+fn the_limits_of_one_client_are_said_in_the_same_words() {
+    let said = parse_client_limits(&assignments(&["bytes_out_per_second=1 MiB", "inflight_max=3"]));
+    let expected = Budget {
+        bytes_out_per_second: Some(Rate {
+            per_second: 1 << 20,
+            burst: 1 << 20,
+        }),
+        inflight_max: Some(3),
+        ..Budget::default()
+    };
+    assert_eq!(said.expect("no problems"), expected);
+    assert!(parse_client_limits(&assignments(&["connections_max=3"])).is_err());
 }

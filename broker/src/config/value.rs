@@ -1,7 +1,9 @@
 //! What single values may be.
 
+use super::budget;
 use super::quantity::{duration_text, parse_duration, parse_size, size_text};
 use super::table::{Parsed, Wrong, to_json};
+use crate::policy::budget::Rate;
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
@@ -47,11 +49,11 @@ pub(super) fn seconds(range: RangeInclusive<Duration>) -> impl FnOnce(&DeValue<'
     }
 }
 
-/// A duration, or the word that stands for none.
-pub(super) fn or_word<'w>(
+/// A value, or the word that stands for none.
+pub(super) fn or_word<'w, T: 'w>(
     word: &'w str,
-    parse: impl FnOnce(&DeValue<'_>) -> Parsed<Duration> + 'w,
-) -> impl FnOnce(&DeValue<'_>) -> Parsed<Option<Duration>> + 'w {
+    parse: impl FnOnce(&DeValue<'_>) -> Parsed<T> + 'w,
+) -> impl FnOnce(&DeValue<'_>) -> Parsed<Option<T>> + 'w {
     move |value| {
         if value.as_str() == Some(word) {
             return Ok(None);
@@ -73,6 +75,35 @@ pub(super) fn integer<T: TryFrom<u64>>(range: RangeInclusive<u64>) -> impl FnOnc
         let number = u64::from_str_radix(integer.as_str(), integer.radix());
         let number = number.map_err(|_| out_of_range(&integer.to_string(), &range, |n| n.to_string()))?;
         within(number, &range, |number| number.to_string())
+    }
+}
+
+/// So many a second: the amount, which is the burst as well, or a table with both.
+pub(super) fn rate(
+    amount: impl Fn(&DeValue<'_>) -> Parsed<u64>,
+) -> impl FnOnce(&DeValue<'_>) -> Parsed<Rate> {
+    move |value| {
+        let Some(table) = value.as_table() else {
+            return amount(value).map(budget::even).map_err(|wrong| Wrong {
+                remedy: join(&wrong.remedy, "or { per_second = ..., burst = ... }"),
+                ..wrong
+            });
+        };
+        let known = "write { per_second = ..., burst = ... }";
+        let (mut per_second, mut burst) = (None, None);
+        for (key, value) in table {
+            let place = match key.get_ref().as_ref() {
+                "per_second" => &mut per_second,
+                "burst" => &mut burst,
+                other => return Err(Wrong::new(format!("\"{other}\" is not part of a rate"), known)),
+            };
+            *place = Some(amount(value.get_ref())?);
+        }
+        let per_second = per_second.ok_or_else(|| Wrong::new("has no per_second", known))?;
+        Ok(Rate {
+            per_second,
+            burst: burst.unwrap_or(per_second),
+        })
     }
 }
 

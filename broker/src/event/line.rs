@@ -40,6 +40,8 @@ pub(super) struct Line<'a> {
     uid: Option<u32>,
     command: Option<&'a str>,
     count: Option<u64>,
+    limit: Option<&'static str>,
+    action: Option<&'static str>,
     kind: Option<&'static str>,
     suppressed: Option<u64>,
     file: Option<String>,
@@ -74,6 +76,8 @@ macro_rules! write_line {
             uid = $line.uid,
             command = $line.command,
             count = $line.count,
+            limit = $line.limit,
+            action = $line.action,
             kind = $line.kind,
             suppressed = $line.suppressed,
             file = $line.file.as_deref(),
@@ -122,7 +126,13 @@ impl<'a> Line<'a> {
             },
             Event::AcceptFailed { error: text }
             | Event::AdminUnavailable { error: text }
+            | Event::ClientThrottled { text, .. }
             | Event::ServiceManagerUnreachable { error: text } => line.with_text(text),
+            Event::OverLimit { limit, action, .. } => Self {
+                limit: Some(limit),
+                action: Some(action),
+                ..line
+            },
             Event::ClientConnected {
                 principal,
                 version,
@@ -331,6 +341,8 @@ impl<'a> Line<'a> {
             uid: None,
             command: None,
             count: None,
+            limit: None,
+            action: None,
             kind: None,
             suppressed: None,
             file: None,
@@ -349,12 +361,14 @@ fn level_and_name(event: &Event<'_>) -> (Level, &'static str) {
         Event::AdminUnavailable { .. } => (Level::WARN, "admin_unavailable"),
         Event::ClientConnected { .. } => (Level::INFO, "client_connected"),
         Event::ClientDisconnected { .. } => (Level::INFO, "client_disconnected"),
+        Event::ClientThrottled { .. } => (Level::INFO, "client_throttled"),
         Event::ConfigRejected { .. } => (Level::ERROR, "config_rejected"),
         Event::ConfigReloaded { .. } => (Level::INFO, "config_reloaded"),
         Event::ConfigWarning { .. } => (Level::WARN, "config_warning"),
         Event::ConnectRefused { .. } => (Level::WARN, "connect_refused"),
         Event::ConnectionShed { .. } => (Level::WARN, "connection_shed"),
         Event::Listening { .. } => (Level::INFO, "listening"),
+        Event::OverLimit { .. } => (Level::WARN, "over_limit"),
         Event::Policy(PolicyEvent::Activated { .. }) => (Level::INFO, "policy_activated"),
         Event::Policy(PolicyEvent::Fault { .. }) => (Level::ERROR, "policy_fault"),
         Event::Policy(PolicyEvent::Host { .. }) => (Level::WARN, "policy_host"),

@@ -134,6 +134,14 @@ pub enum Event<'a> {
     Listening { listener: &'a str, address: SocketAddr },
     /// Accepting failed for now; it is tried again.
     AcceptFailed { error: &'a str },
+    /// A connection was made to wait for the first time: a limit, a policy or the state of the broker.
+    ClientThrottled { client: Client<'a>, text: &'a str },
+    /// A client sent faster than it may, and something other than waiting was done about it.
+    OverLimit {
+        client: Client<'a>,
+        limit: &'static str,
+        action: &'static str,
+    },
     /// Something happened in the policy host.
     Policy(PolicyEvent<'a>),
     /// A client sent what the protocol forbids, or vanished where it must not; its connection is closed.
@@ -247,6 +255,12 @@ impl Events {
         match event {
             Event::ConnectRefused { .. } => self.metrics.connects_refused.inc(),
             Event::ConnectionShed { .. } => self.metrics.connections_shed.inc(),
+            Event::ClientThrottled { .. } => self.metrics.clients_throttled.inc(),
+            Event::OverLimit { action, .. } => match *action {
+                "drop" => self.metrics.over_limit_dropped.inc(),
+                "disconnect" => self.metrics.over_limit_disconnected.inc(),
+                _ => self.metrics.over_limit_refused.inc(),
+            },
             Event::Policy(PolicyEvent::Activated { generation, .. }) => {
                 self.metrics.policy_generation.set(*generation);
             }
@@ -270,6 +284,8 @@ impl Event<'_> {
             Self::ConnectionShed { .. }
             | Self::ConnectRefused { .. }
             | Self::AcceptFailed { .. }
+            | Self::ClientThrottled { .. }
+            | Self::OverLimit { .. }
             | Self::Policy(PolicyEvent::Fault { .. })
             | Self::ProtocolError { .. }
             | Self::PublishRefused { .. }
@@ -318,7 +334,9 @@ impl<'a> Event<'a> {
         match self {
             Self::ClientConnected { client, .. }
             | Self::ClientDisconnected { client, .. }
+            | Self::ClientThrottled { client, .. }
             | Self::ConnectRefused { client, .. }
+            | Self::OverLimit { client, .. }
             | Self::ProtocolError { client, .. }
             | Self::PublishRefused { client, .. }
             | Self::QueueOverflow { client, .. }

@@ -13,8 +13,9 @@ use sluice_mqtt::topic::TopicFilter;
 use std::collections::HashMap;
 use std::num::NonZeroU32;
 use std::sync::Arc;
+use std::sync::mpsc::SyncSender;
 use std::task::Waker;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// A session shared by its driver, the publishers that feed it and the hub's timers.
 ///
@@ -47,7 +48,28 @@ pub struct SessionState {
     pub ended: bool,
     /// Work for the driver, other than messages.
     pub orders: Orders,
+    /// What its connection has moved, as of the driver's last turn.
+    pub usage: Usage,
     waker: Option<Waker>,
+    /// Whether a message is a reason to wake the driver: not while it is held back for other reasons.
+    wants_messages: bool,
+}
+
+/// What a connection has moved and how long it was made to wait.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Wire bytes from the client.
+    pub bytes_in: u64,
+    /// Wire bytes to the client.
+    pub bytes_out: u64,
+    /// PUBLISH packets from the client.
+    pub messages_in: u64,
+    /// PUBLISH packets to the client.
+    pub messages_out: u64,
+    /// For how long its socket was left unread.
+    pub throttled_in: Duration,
+    /// For how long what it was to be sent was held back.
+    pub throttled_out: Duration,
 }
 
 /// Whether a session has a connection.
@@ -82,8 +104,29 @@ impl Offline {
 pub struct Orders {
     /// End the connection.
     pub stop: Option<Stop>,
-    /// What a policy asks for; obeyed if it judges the session.
-    pub asked: Option<(Arc<str>, Asked)>,
+    /// What policies ask for, the last word of each; obeyed if it judges the session.
+    pub asked: Vec<(Arc<str>, Asked)>,
+    /// Limits that concern this client alone have changed.
+    pub limits_changed: bool,
+    /// Tell what is enforced, and who says so.
+    pub account: Option<SyncSender<Account>>,
+}
+
+/// What is enforced for a client.
+#[derive(Clone, Debug)]
+pub struct Account {
+    /// The outcome.
+    pub budget: Budget,
+    /// Everybody who has a say, by name, in order.
+    pub says: Vec<(String, Budget)>,
+    /// Seconds since CONNECT.
+    pub connected_seconds: u64,
+    /// Address and port.
+    pub peer: String,
+    /// Name of the listener.
+    pub listener: String,
+    /// Who the policies say it is.
+    pub principal: Option<String>,
 }
 
 /// What a policy asks for outside of a decision.
@@ -170,7 +213,9 @@ impl SessionCell {
             ends_with_connection: true,
             ended: false,
             orders: Orders::default(),
+            usage: Usage::default(),
             waker: None,
+            wants_messages: true,
         };
         Self {
             number,
@@ -218,10 +263,13 @@ impl SessionState {
                     reason: ReasonCode::QUOTA_EXCEEDED,
                     text: "the session's queue is full",
                 });
+                self.wake();
                 Offered::Dropped(1)
             }
         };
-        self.wake();
+        if self.wants_messages {
+            self.wake();
+        }
         offered
     }
 
@@ -232,8 +280,10 @@ impl SessionState {
         }
     }
 
-    /// Remembers whom to wake; the caller has found nothing to do under the same lock.
-    pub fn park(&mut self, waker: &Waker) {
+    /// Remembers whom to wake; the caller has found nothing to do under the same lock. A driver that may not send, or
+    /// whose socket takes nothing, is woken for orders but not for each message.
+    pub fn park(&mut self, waker: &Waker, wants_messages: bool) {
+        self.wants_messages = wants_messages;
         match &mut self.waker {
             Some(kept) => kept.clone_from(waker),
             None => self.waker = Some(waker.clone()),

@@ -1,10 +1,12 @@
 //! Looking at sessions and ending connections from outside: operators, policies, shutdown.
 
 use super::Hub;
-use super::cell::{Asked, Phase, SessionCell, Stop};
+use super::cell::{Account, Asked, Phase, SessionCell, Stop};
 use serde::Serialize;
 use sluice_mqtt::reason::ReasonCode;
 use std::sync::Arc;
+use std::sync::mpsc::sync_channel;
+use std::time::Duration;
 
 /// A session as an operator sees it.
 #[derive(Clone, Debug, Serialize)]
@@ -23,7 +25,22 @@ pub struct ClientSummary {
     pub queue_bytes: u64,
     /// Messages sent and not acknowledged.
     pub inflight: usize,
+    /// Wire bytes from the client, on this connection.
+    pub bytes_in: u64,
+    /// Wire bytes to the client.
+    pub bytes_out: u64,
+    /// PUBLISH packets from the client.
+    pub messages_in: u64,
+    /// PUBLISH packets to the client.
+    pub messages_out: u64,
+    /// Milliseconds for which its socket was left unread because of a limit.
+    pub throttled_in_milliseconds: u64,
+    /// Milliseconds for which what it was to be sent was held back because of a limit.
+    pub throttled_out_milliseconds: u64,
 }
+
+/// How long an operator waits for a client's account.
+const ACCOUNT_TIMEOUT: Duration = Duration::from_secs(2);
 
 impl Hub {
     /// All sessions, connected or not, in no particular order.
@@ -57,6 +74,29 @@ impl Hub {
             .count()
     }
 
+    /// What is enforced for the connected clients of this client id, in every mount point. Blocks until their drivers
+    /// have answered, two seconds at most.
+    pub fn accounts(&self, client_id: &str) -> Vec<(ClientSummary, Option<Account>)> {
+        let cells = self.inner.registry.lock().all();
+        let mut accounts = Vec::new();
+        for cell in cells.iter().filter(|cell| &*cell.key.client_id == client_id) {
+            let (sender, receiver) = sync_channel(1);
+            let is_online = {
+                let mut state = cell.lock();
+                if state.is_online() {
+                    state.orders.account = Some(sender);
+                    state.wake();
+                }
+                state.is_online()
+            };
+            let account = is_online
+                .then(|| receiver.recv_timeout(ACCOUNT_TIMEOUT).ok())
+                .flatten();
+            accounts.push((summary(cell), account));
+        }
+        accounts
+    }
+
     /// Tells every connection to end; used at shutdown.
     pub fn stop_all(&self, stop: &Stop) {
         for cell in self.inner.registry.lock().all() {
@@ -71,7 +111,17 @@ impl Hub {
         };
         let mut state = cell.lock();
         if state.is_online() {
-            state.orders.asked = Some((policy, asked));
+            // One place for each policy: its last word counts, and a stop is the last.
+            match state
+                .orders
+                .asked
+                .iter_mut()
+                .find(|(earlier, _)| *earlier == policy)
+            {
+                Some((_, Asked::Stop(_))) => {}
+                Some((_, place)) => *place = asked,
+                None => state.orders.asked.push((policy, asked)),
+            }
             state.wake();
         }
     }
@@ -104,5 +154,15 @@ fn summary(cell: &SessionCell) -> ClientSummary {
         queue_messages: state.session.queue_len(),
         queue_bytes: state.session.queue_bytes(),
         inflight: state.session.inflight_len(),
+        bytes_in: state.usage.bytes_in,
+        bytes_out: state.usage.bytes_out,
+        messages_in: state.usage.messages_in,
+        messages_out: state.usage.messages_out,
+        throttled_in_milliseconds: milliseconds(state.usage.throttled_in),
+        throttled_out_milliseconds: milliseconds(state.usage.throttled_out),
     }
+}
+
+fn milliseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

@@ -5,6 +5,7 @@
 
 mod cell;
 mod live;
+mod overrides;
 mod refresh;
 mod registry;
 mod retained;
@@ -12,7 +13,9 @@ mod routes;
 mod sys;
 mod timers;
 
-pub use cell::{Asked, Offered, Offline, Orders, Phase, SessionCell, SessionState, Stop, Subscription};
+pub use cell::{
+    Account, Asked, Offered, Offline, Orders, Phase, SessionCell, SessionState, Stop, Subscription, Usage,
+};
 pub use live::ClientSummary;
 pub use refresh::option_bits;
 pub use registry::{Attach, AttachError, Attached, Detach};
@@ -28,6 +31,7 @@ use crate::report;
 pub use crate::store::SessionKey;
 use crate::store::{Record, Store};
 use arc_swap::ArcSwap;
+use overrides::Overrides;
 use parking_lot::{Mutex, RwLock};
 use registry::Registry;
 use retained::Retained;
@@ -51,6 +55,7 @@ struct Inner {
     routes: RwLock<SubscriptionTree<u64, cell::Route>>,
     retained: Mutex<Retained>,
     timers: Timers,
+    overrides: Overrides,
     numbers: AtomicU64,
     limits: ArcSwap<Limits>,
     limits_version: AtomicU64,
@@ -68,6 +73,7 @@ impl Hub {
             routes: RwLock::new(SubscriptionTree::default()),
             retained: Mutex::new(retained),
             timers: Timers::default(),
+            overrides: Overrides::default(),
             numbers: AtomicU64::new(1),
             limits: ArcSwap::from_pointee(limits),
             limits_version: AtomicU64::new(0),

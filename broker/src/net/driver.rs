@@ -1,29 +1,29 @@
 //! The life of one connection: bytes to events, events to the policies and the hub, messages back to bytes.
 
+use super::enforced::Enforced;
 use super::handshake::{self, Entered};
-use super::link::{Link, OUTPUT_FILL_BYTES, Read, Socket};
-use super::terms::{self, Effective, Identity};
+use super::link::{Link, Read, Socket};
+use super::terms::{self, Identity};
 use super::{Shared, requests};
 use crate::event::Event as Fact;
-use crate::hub::{Asked, Detach, Replay, Room, SessionCell, Stop};
+use crate::hub::{Detach, Replay, SessionCell, SessionState, Stop};
 use crate::policy::verdict::{Peer, RefreshCause, RefreshVerdict};
 use crate::policy::{Gate, Judging};
 use crate::report;
-use sluice_mqtt::conn::{CloseCause, Connection, Delivered, Event};
+use crate::throttle::Governor;
+use sluice_mqtt::conn::{CloseCause, Connection, Event};
 use sluice_mqtt::packet::Will;
 use sluice_mqtt::reason::ReasonCode;
-use sluice_mqtt::session::{Counters, Outgoing};
+use sluice_mqtt::session::Counters;
 use sluice_mqtt::will::Ending;
 use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 /// How long a client may take to read its last packet.
 const FAREWELL: Duration = Duration::from_secs(2);
-/// Retained messages put into the queue at once, and the queue length below which the next ones follow.
-const REPLAY_MESSAGES: usize = 128;
 
 /// Serves one accepted socket until it is closed.
 pub(super) async fn serve<S: Socket>(socket: S, shared: Shared, peer: Arc<Peer>) {
@@ -58,17 +58,29 @@ pub(super) struct Client<S> {
     pub(super) connection: u64,
     pub(super) gate: Gate,
     pub(super) will: Option<Will>,
-    pub(super) effective: Effective,
+    pub(super) enforced: Enforced,
     pub(super) identity: Identity,
     /// A re-authentication that waits for the client's answer.
     pub(super) judging: Option<Judging>,
     pub(super) replays: VecDeque<Replay>,
-    /// Nothing is read before; set by a policy that throttles.
-    pub(super) paused_until: Option<Instant>,
+    /// Nothing is read before, nor what was read looked at: a policy, or the state of the broker, makes it wait.
+    paused_until: Option<Instant>,
+    /// The same for a limit.
+    held_until: Option<Instant>,
+    /// Whether it was left unread when it was last looked at.
+    is_unread: bool,
+    /// Whether the log has told that it waits.
+    is_known_to_wait: bool,
+    pub(super) governor: Governor,
+    pub(super) messages_in: u64,
+    pub(super) messages_out: u64,
+    pub(super) connected_at: Instant,
+    /// When the connection has lasted as long as it may.
+    ends_at: Option<Instant>,
     refresh_at: Option<Instant>,
     limits_version: u64,
     /// What the session's counters said when they were last passed on.
-    reported: Counters,
+    pub(super) reported: Counters,
 }
 
 /// Why a connection ends.
@@ -97,12 +109,20 @@ impl<S: Socket> Client<S> {
             attached,
             gate,
             will,
-            effective,
+            enforced,
             identity,
         } = entered;
         let limits_version = shared.hub.limits_version();
         let reported = attached.cell.lock().session.counters();
-        let refresh_at = gate.refresh_after().map(|after| Instant::now() + after);
+        let now = Instant::now();
+        let refresh_at = gate.refresh_after().map(|after| now + after);
+        let mut governor = shared.governor(&peer.listener);
+        governor.apply(&enforced.rates, enforced.over_limit, now);
+        // What it took to come in counts as well.
+        let moved = link.moved();
+        governor.received(usize::try_from(moved.read).unwrap_or(usize::MAX), now);
+        governor.sent(usize::try_from(moved.written).unwrap_or(usize::MAX), now);
+        let ends_at = enforced.connection_max.map(|max| now + max);
         Self {
             link,
             shared,
@@ -111,11 +131,19 @@ impl<S: Socket> Client<S> {
             connection: attached.connection,
             gate,
             will,
-            effective,
+            enforced,
             identity,
             judging: None,
             replays: VecDeque::new(),
             paused_until: None,
+            held_until: None,
+            is_unread: false,
+            is_known_to_wait: false,
+            governor,
+            messages_in: 0,
+            messages_out: 0,
+            connected_at: now,
+            ends_at,
             refresh_at,
             limits_version,
             reported,
@@ -147,14 +175,37 @@ impl<S: Socket> Client<S> {
 
     async fn handle_input(&mut self) -> Option<End> {
         let now = Instant::now();
-        while self.link.may_read() {
-            let Some(event) = self.link.next(now) else { break };
+        while self.link.may_read() && self.held_until.is_none() && self.paused_until.is_none() {
+            self.held_until = self.governor.next_packet_at(now);
+            if self.held_until.is_some() {
+                break;
+            }
+            let Some(event) = self.next_event(now) else { break };
             if let Some(end) = requests::handle(self, event, now).await {
                 return Some(end);
             }
         }
+        self.governor.settle(now);
         self.link.give_back();
         None
+    }
+
+    /// The next event; packets that are never refused, those without an event included, are charged here.
+    fn next_event(&mut self, now: Instant) -> Option<Event> {
+        let before = self.link.input_bytes();
+        let event = self.link.next(now);
+        let judged = match &event {
+            Some(Event::Publish(_) | Event::Subscribe(_)) => self.link.conn.packet_bytes() as usize,
+            _ => 0,
+        };
+        let taken = before.saturating_sub(self.link.input_bytes());
+        self.governor.packets(taken.saturating_sub(judged), now);
+        event
+    }
+
+    /// Leaves the client unread until then, what has been read already included.
+    pub(super) fn pause(&mut self, until: Instant) {
+        self.paused_until = self.paused_until.max(Some(until));
     }
 
     /// One round: orders, deliveries, writing, reading, waiting; in this order, so that all that one read brought
@@ -166,132 +217,87 @@ impl<S: Socket> Client<S> {
         }
         if self.limits_version != self.shared.hub.limits_version() {
             self.limits_version = self.shared.hub.limits_version();
-            self.apply_limits();
+            self.apply_limits(now);
         }
-        loop {
-            let more = match self.fill_output(cx.waker(), now) {
-                Ok(more) => more,
-                Err(stop) => return Poll::Ready(Turn::End(End::Broker(stop))),
-            };
-            match self.link.poll_write(cx) {
-                Poll::Ready(Ok(_)) if more => {}
-                Poll::Ready(Err(error)) => return Poll::Ready(Turn::End(End::Socket(Some(error)))),
-                Poll::Ready(Ok(_)) | Poll::Pending => break,
-            }
+        if self.ends_at.is_some_and(|at| at <= now) {
+            return Poll::Ready(Turn::End(End::Broker(Stop {
+                reason: ReasonCode::MAXIMUM_CONNECT_TIME,
+                text: "the connection has lasted as long as it may",
+            })));
         }
-        if self.paused_until.is_some_and(|until| until <= now) {
-            self.paused_until = None;
-            self.link.conn.excuse_silence(now);
-        }
-        let paused = self.paused_until;
-        if paused.is_none() && self.link.may_read() {
-            match self.link.poll_read(cx) {
-                Poll::Ready(Ok(Read::Bytes)) => return Poll::Ready(Turn::Input),
-                Poll::Ready(Ok(Read::End)) => return Poll::Ready(Turn::End(End::Socket(None))),
-                Poll::Ready(Err(error)) => return Poll::Ready(Turn::End(End::Socket(Some(error)))),
-                Poll::Pending => {}
-            }
-        }
-        let deadline = [self.link.conn.deadline(), paused, self.refresh_at]
-            .into_iter()
-            .flatten()
-            .min();
+        let send_at = match self.send(cx, now) {
+            Ok(send_at) => send_at,
+            Err(end) => return Poll::Ready(Turn::End(end)),
+        };
+        let read_at = match self.read(cx, now) {
+            Ok(turn) => return Poll::Ready(turn),
+            Err(read_at) => read_at,
+        };
+        self.note_waiting(read_at.is_some(), send_at.is_some(), now);
+        let deadline = [
+            self.link.conn.deadline(),
+            read_at,
+            send_at,
+            self.refresh_at,
+            self.ends_at,
+        ]
+        .into_iter()
+        .flatten()
+        .min();
         self.link.poll_timer(deadline, cx).map(|()| Turn::Timer)
     }
 
-    /// Moves what the session has to send into the output; true if there is more than fits now.
-    fn fill_output(&mut self, waker: &Waker, now: Instant) -> Result<bool, Stop> {
-        self.feed_replays(now);
-        let mut state = self.cell.lock();
-        if state.connection != self.connection || state.ended {
-            return Err(Stop {
-                reason: ReasonCode::SESSION_TAKEN_OVER,
-                text: "another connection of this client",
+    /// Reads, if that is allowed.
+    ///
+    /// # Errors
+    /// Nothing was read: when to try again, or `None` if the socket will tell.
+    fn read(&mut self, cx: &mut Context<'_>, now: Instant) -> Result<Turn, Option<Instant>> {
+        if let Some(at) = self.held_until.max(self.paused_until) {
+            if at > now {
+                return Err(Some(at));
+            }
+            self.held_until = None;
+            self.paused_until = None;
+            if self.link.input_bytes() > 0 {
+                return Ok(Turn::Input);
+            }
+        }
+        if !self.link.may_read() {
+            return Err(None);
+        }
+        let bytes_max = self.governor.may_read(now).map_err(Some)?;
+        match self.link.poll_read(bytes_max, cx) {
+            Poll::Ready(Ok(Read::Bytes(bytes))) => {
+                self.governor.received(bytes, now);
+                Ok(Turn::Input)
+            }
+            Poll::Ready(Ok(Read::End)) => Ok(Turn::End(End::Socket(None))),
+            Poll::Ready(Err(error)) => Ok(Turn::End(End::Socket(Some(error)))),
+            Poll::Pending => Err(None),
+        }
+    }
+
+    /// Accounts for the time that limits take, and does not hold the silence of a client against it that is not read.
+    fn note_waiting(&mut self, inward: bool, outward: bool, now: Instant) {
+        if inward || self.is_unread {
+            self.link.conn.excuse_silence(now);
+        }
+        self.is_unread = inward;
+        let before = self.governor.throttled();
+        self.governor.note(inward, outward, now);
+        let after = self.governor.throttled();
+        let metrics = &self.shared.metrics;
+        metrics.throttled_in.add_duration(after.inward - before.inward);
+        metrics.throttled_out.add_duration(after.outward - before.outward);
+        if (inward || outward) && !std::mem::replace(&mut self.is_known_to_wait, true) {
+            self.shared.events.emit(Fact::ClientThrottled {
+                client: report::client(&self.cell.key.client_id, &self.peer),
+                text: match inward {
+                    true => "it sends faster than it may, so its socket is read more slowly",
+                    false => "it is to be sent more than it may get, so that waits in its queue",
+                },
             });
         }
-        if let Some(stop) = state.orders.stop.take() {
-            return Err(stop);
-        }
-        if let Some((policy, asked)) = state.orders.asked.take() {
-            drop(state);
-            match asked {
-                Asked::Stop(stop) if self.gate.is_judged_by(&policy) => return Err(stop),
-                Asked::Stop(_) => {}
-                Asked::Budget(budget) => {
-                    if self.gate.set_budget(&policy, budget).is_some() {
-                        self.apply_limits();
-                    }
-                }
-            }
-            return Ok(true);
-        }
-        let mount_bytes = self.cell.key.mountpoint.len();
-        while self.link.conn.output().len() < OUTPUT_FILL_BYTES {
-            let Some(outgoing) = state.session.next(now) else {
-                let counters = state.session.counters();
-                state.park(waker);
-                drop(state);
-                self.report_lost(counters);
-                return Ok(self.replay_room().is_some());
-            };
-            match self.link.conn.deliver(&outgoing, mount_bytes, now) {
-                Delivered::Sent => self.shared.count_sent(&outgoing),
-                Delivered::TooLarge => {
-                    if let Outgoing::Publish {
-                        packet_id: Some(packet_id),
-                        ..
-                    } = outgoing
-                    {
-                        state.session.oversized(packet_id); // [MQTT-3.1.2-25]
-                    }
-                    self.shared.metrics.messages_dropped_too_large.inc();
-                }
-            }
-        }
-        Ok(true)
-    }
-
-    /// Moves retained messages into the queue as it drains.
-    fn feed_replays(&mut self, now: Instant) {
-        while let Some(room) = self.replay_room() {
-            let Some(replay) = self.replays.front_mut() else {
-                return;
-            };
-            let deliveries = self.shared.hub.replay_next(replay, room, now);
-            if replay.is_empty() {
-                self.replays.pop_front();
-            }
-            let mut state = self.cell.lock();
-            for delivery in deliveries {
-                state.push(delivery);
-            }
-        }
-    }
-
-    /// Room for retained messages that are still to come: half of the queue at most, so that live messages find room
-    /// beside them.
-    fn replay_room(&self) -> Option<Room> {
-        if self.replays.is_empty() {
-            return None;
-        }
-        let limits = self.effective.session_limits();
-        let state = self.cell.lock();
-        let messages = REPLAY_MESSAGES.min(limits.queue_messages_max as usize / 2 + 1);
-        let messages = messages.saturating_sub(state.session.queue_len());
-        let bytes = (limits.queue_bytes_max / 2).saturating_sub(state.session.queue_bytes());
-        (messages > 0 && bytes > 0).then_some(Room { messages, bytes })
-    }
-
-    fn report_lost(&mut self, counters: Counters) {
-        let dropped = counters.dropped - self.reported.dropped;
-        if dropped > 0 {
-            self.gate.overflowed(dropped);
-        }
-        self.shared
-            .metrics
-            .messages_dropped_expired
-            .add(counters.expired - self.reported.expired);
-        self.reported = counters;
     }
 
     /// Judges the client again: a swap of the policies, or its time has come.
@@ -311,23 +317,30 @@ impl<S: Socket> Client<S> {
                 text: "no longer admitted by the policies",
             }));
         }
-        self.apply_limits();
+        self.apply_limits(Instant::now());
         self.shared.hub.judge_subscriptions(&self.cell, &mut self.gate);
         None
     }
 
-    /// Puts the limits of the configuration and the budget in force on the live connection.
-    pub(super) fn apply_limits(&mut self) {
-        self.effective = Effective::new(&self.shared.hub.limits(), &self.gate);
-        self.link
-            .conn
-            .set_packet_bytes_max(self.effective.packet_bytes_max);
-        self.link
-            .conn
-            .set_payload_bytes_max(self.effective.payload_bytes_max);
-        let mut state = self.cell.lock();
-        state.session.set_limits(self.effective.session_limits());
-        state.subscriptions_max = self.effective.subscriptions_max;
+    /// Puts in force what everybody who has a say wants enforced now.
+    pub(super) fn apply_limits(&mut self, now: Instant) {
+        let cell = Arc::clone(&self.cell);
+        self.enforce(&mut cell.lock(), now);
+    }
+
+    /// [`Client::apply_limits`] for whoever holds the session already.
+    pub(super) fn enforce(&mut self, state: &mut SessionState, now: Instant) {
+        let listener = &self.peer.listener;
+        self.enforced = Enforced::new(&self.shared, listener, &self.cell.key.client_id, &self.gate);
+        let enforced = &self.enforced;
+        self.link.conn.set_packet_bytes_max(enforced.packet_bytes_max);
+        self.link.conn.set_payload_bytes_max(enforced.payload_bytes_max);
+        self.governor.apply(&enforced.rates, enforced.over_limit, now);
+        self.ends_at = enforced.connection_max.map(|max| self.connected_at + max);
+        // What a lower rate makes it wait for is looked at anew.
+        self.held_until = None;
+        state.session.set_limits(enforced.session_limits());
+        state.subscriptions_max = enforced.subscriptions_max;
     }
 
     /// Tells the client why, leaves the session and closes the socket.
@@ -345,7 +358,7 @@ impl<S: Socket> Client<S> {
         let ending = match &end {
             End::Client(disconnect) => {
                 if let Some(seconds) = disconnect.session_expiry_seconds {
-                    expiry_seconds = seconds.min(self.effective.session_expiry_seconds_max);
+                    expiry_seconds = seconds.min(self.enforced.session_expiry_seconds_max);
                 }
                 Ending::Disconnected(disconnect.reason)
             }

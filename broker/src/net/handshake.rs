@@ -1,8 +1,9 @@
 //! From the first byte to CONNACK: who is this, may it enter, and on what terms.
 
 use super::Shared;
+use super::enforced::Enforced;
 use super::link::{Link, Socket};
-use super::terms::{self, Effective};
+use super::terms;
 use crate::event::Event as Fact;
 use crate::hub::{Attach, AttachError, Attached};
 use crate::policy::verdict::{Admission, Decision, Peer, PublishVerdict, Refusal};
@@ -22,7 +23,7 @@ pub(super) struct Entered {
     pub(super) attached: Attached,
     pub(super) gate: Gate,
     pub(super) will: Option<Will>,
-    pub(super) effective: Effective,
+    pub(super) enforced: Enforced,
     pub(super) identity: terms::Identity,
 }
 
@@ -89,22 +90,22 @@ fn admit<S: Socket>(
     assigned: Option<String>,
     (mut gate, admission): (Gate, &Admission),
 ) -> Option<Entered> {
-    let effective = Effective::new(&shared.hub.limits(), &gate);
+    let client_id = assigned.as_deref().unwrap_or(&connect.client_id);
+    let enforced = Enforced::new(shared, &peer.listener, client_id, &gate);
     if let Some(will) = &connect.will
-        && let Err(refusal) = judge_will(will, &mut gate, &effective)
+        && let Err(refusal) = judge_will(will, &mut gate, &enforced)
     {
         refuse(link, shared, peer, &connect, &refusal);
         return None;
     }
-    let client_id = assigned.as_deref().unwrap_or(&connect.client_id);
     let attach = Attach {
         key: terms::session_key(client_id, gate.mountpoint()),
         judged: gate.session(),
         clean_start: connect.clean_start,
-        expiry_seconds: effective.session_expiry_seconds(&connect),
+        expiry_seconds: enforced.session_expiry_seconds(&connect),
         receive_max: connect.receive_max.map_or(u16::MAX, NonZeroU16::get),
-        session_limits: effective.session_limits(),
-        subscriptions_max: effective.subscriptions_max,
+        session_limits: enforced.session_limits(),
+        subscriptions_max: enforced.subscriptions_max,
     };
     let attached = match shared.hub.attach(attach, Instant::now()) {
         Ok(attached) => attached,
@@ -115,15 +116,9 @@ fn admit<S: Socket>(
         }
     };
     let assigned = assigned.and_then(|id| Text::try_from(id).ok());
-    let connack = terms::connack(
-        &connect,
-        admission,
-        &effective,
-        assigned,
-        attached.session_present,
-    );
+    let connack = terms::connack(&connect, admission, &enforced, assigned, attached.session_present);
     link.conn
-        .accept(effective.terms(&connect, admission), connack, Instant::now());
+        .accept(enforced.terms(&connect, admission), connack, Instant::now());
     gate.connected(attached.session_present);
     shared.events.emit(Fact::ClientConnected {
         client: report::client(&attached.cell.key.client_id, peer),
@@ -134,27 +129,27 @@ fn admit<S: Socket>(
     let will = connect
         .will
         .take()
-        .map(|will| terms::detach_will(will, effective.will_delay_seconds_max));
+        .map(|will| terms::detach_will(will, enforced.will_delay_seconds_max));
     Some(Entered {
         attached,
         gate,
         will,
-        effective,
+        enforced,
         identity: terms::Identity::new(&connect),
     })
 }
 
 /// A will must be one the client could publish itself [MQTT-3.2.2-12], [MQTT-3.2.2-13].
-fn judge_will(will: &Will, gate: &mut Gate, effective: &Effective) -> Result<(), Refusal> {
+fn judge_will(will: &Will, gate: &mut Gate, enforced: &Enforced) -> Result<(), Refusal> {
     let payload_bytes = u32::try_from(will.payload.len()).unwrap_or(u32::MAX);
     let refuse = |reason, text| Err(terms::refusal(reason, text));
-    if let Some(reason) = will::unsupported(will, effective.qos_max, effective.retain_available) {
+    if let Some(reason) = will::unsupported(will, enforced.qos_max, enforced.retain_available) {
         return refuse(reason, "the will's QoS or retain flag is not supported");
     }
-    if payload_bytes > effective.payload_bytes_max {
+    if payload_bytes > enforced.payload_bytes_max {
         return refuse(ReasonCode::QUOTA_EXCEEDED, "the will's payload is too large");
     }
-    if !effective.topic_allowed(&will.topic) {
+    if !enforced.topic_allowed(&will.topic) {
         return refuse(
             ReasonCode::TOPIC_NAME_INVALID,
             "the will's topic is reserved or has too many levels",

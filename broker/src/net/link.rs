@@ -1,7 +1,7 @@
 //! A socket with its protocol state: bytes in, bytes out, nothing decided.
 
 use crate::metrics::Metrics;
-use bytes::BytesMut;
+use bytes::{BufMut, BytesMut};
 use sluice_mqtt::conn::Connection;
 use std::cell::RefCell;
 use std::future::Future;
@@ -13,7 +13,7 @@ use std::time::Instant;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::time::Sleep;
 
-/// Bytes asked of the socket at once. A whole buffer of packets is handled before anything is written.
+/// Bytes asked of the socket at once, at most. A whole buffer of packets is handled before anything is written.
 const READ_BYTES: usize = 64 * 1024;
 /// Below this the session is asked for more to send: enough for one large write, small for each client.
 pub(super) const OUTPUT_FILL_BYTES: usize = 64 * 1024;
@@ -33,10 +33,24 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket for S {}
 
 /// What reading gave.
 pub(super) enum Read {
-    /// More bytes in the input.
-    Bytes,
+    /// So many more bytes in the input.
+    Bytes(usize),
     /// The peer has closed its side.
     End,
+}
+
+/// What writing came to.
+pub(super) struct Written {
+    pub(super) bytes: usize,
+    /// The socket takes no more for now; whoever asked is woken when it does.
+    pub(super) is_blocked: bool,
+}
+
+/// What has crossed the wire, headers included, after decryption and before encryption.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Moved {
+    pub(super) read: u64,
+    pub(super) written: u64,
 }
 
 /// One socket, its input, and the state of the protocol on it.
@@ -47,6 +61,7 @@ pub(super) struct Link<S> {
     /// Written and not yet flushed.
     unflushed: bool,
     timer: Option<Pin<Box<Sleep>>>,
+    moved: Moved,
     metrics: Arc<Metrics>,
 }
 
@@ -58,8 +73,19 @@ impl<S: Socket> Link<S> {
             conn,
             unflushed: false,
             timer: None,
+            moved: Moved::default(),
             metrics,
         }
+    }
+
+    /// Everything that has crossed the wire so far.
+    pub(super) fn moved(&self) -> Moved {
+        self.moved
+    }
+
+    /// Bytes that were read and not looked at, or only in part.
+    pub(super) fn input_bytes(&self) -> usize {
+        self.input.len()
     }
 
     /// The next protocol event in what was read.
@@ -72,50 +98,65 @@ impl<S: Socket> Link<S> {
         self.conn.output().len() < OUTPUT_BYTES_MAX
     }
 
-    /// Writes what there is; ready with the number of bytes once the socket took all of it.
-    pub(super) fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        let mut written = 0;
-        while !self.conn.output().is_empty() {
+    /// Writes what there is, at most `bytes_max`.
+    ///
+    /// # Errors
+    /// The socket's.
+    pub(super) fn write(&mut self, bytes_max: usize, cx: &mut Context<'_>) -> io::Result<Written> {
+        let mut bytes = 0;
+        let mut is_blocked = false;
+        while bytes < bytes_max && !self.conn.output().is_empty() {
             let mut slices = [IoSlice::new(&[]); WRITE_CHUNKS];
-            let count = self.conn.output().chunks_vectored(&mut slices);
+            let count = self.conn.output().chunks_within(bytes_max - bytes, &mut slices);
             let chunks = slices.get(..count).unwrap_or_default();
             match Pin::new(&mut self.socket).poll_write_vectored(cx, chunks)? {
-                Poll::Ready(0) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                Poll::Ready(0) => return Err(io::ErrorKind::WriteZero.into()),
                 Poll::Ready(count) => {
                     self.conn.output().advance(count);
                     self.unflushed = true;
-                    written += count;
+                    bytes += count;
                 }
                 Poll::Pending => {
-                    self.metrics.bytes_sent.add(written as u64);
-                    return Poll::Pending;
+                    is_blocked = true;
+                    break;
                 }
             }
         }
-        if written > 0 {
-            self.metrics.bytes_sent.add(written as u64);
+        if bytes > 0 {
+            self.moved.written += bytes as u64;
+            self.metrics.bytes_sent.add(bytes as u64);
         }
-        if self.unflushed {
-            std::task::ready!(Pin::new(&mut self.socket).poll_flush(cx))?;
-            self.unflushed = false;
+        if self.unflushed && !is_blocked {
+            is_blocked = Pin::new(&mut self.socket).poll_flush(cx)?.is_pending();
+            self.unflushed = is_blocked;
         }
-        Poll::Ready(Ok(written))
+        Ok(Written { bytes, is_blocked })
     }
 
-    /// Reads once.
-    pub(super) fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Read>> {
+    /// Ready once everything is written.
+    fn poll_write_all(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.write(usize::MAX, cx)?.is_blocked {
+            true => Poll::Pending,
+            false => Poll::Ready(Ok(())),
+        }
+    }
+
+    /// Reads once, at most `bytes_max`.
+    pub(super) fn poll_read(&mut self, bytes_max: usize, cx: &mut Context<'_>) -> Poll<io::Result<Read>> {
         if self.input.capacity() == 0 {
             SPARE.with_borrow_mut(|spare| std::mem::swap(spare, &mut self.input));
         }
         self.input
             .reserve(READ_BYTES - self.input.len().min(READ_BYTES / 2));
-        let read = pin!(self.socket.read_buf(&mut self.input)).poll(cx);
+        let mut room = (&mut self.input).limit(bytes_max);
+        let read = pin!(self.socket.read_buf(&mut room)).poll(cx);
         if self.input.is_empty() {
             self.give_back();
         }
         read.map_ok(|count| {
+            self.moved.read += count as u64;
             self.metrics.bytes_received.add(count as u64);
-            if count == 0 { Read::End } else { Read::Bytes }
+            if count == 0 { Read::End } else { Read::Bytes(count) }
         })
     }
 
@@ -160,16 +201,16 @@ impl<S: Socket> Link<S> {
             }
             let deadline = self.conn.deadline();
             let read = std::future::poll_fn(|cx| {
-                if let Poll::Ready(Err(error)) = self.poll_write(cx) {
+                if let Poll::Ready(Err(error)) = self.poll_write_all(cx) {
                     return Poll::Ready(Err(error));
                 }
-                if let Poll::Ready(read) = self.poll_read(cx) {
+                if let Poll::Ready(read) = self.poll_read(READ_BYTES, cx) {
                     return Poll::Ready(read.map(Some));
                 }
                 self.poll_timer(deadline, cx).map(|()| Ok(None))
             });
             match read.await? {
-                Some(Read::Bytes) => {}
+                Some(Read::Bytes(_)) => {}
                 Some(Read::End) => return Ok(None),
                 None => {
                     if let Some(event) = self.conn.timeout(Instant::now()) {
@@ -183,7 +224,7 @@ impl<S: Socket> Link<S> {
     /// Writes what is left, within `patience`, and closes the socket.
     pub(super) async fn close(mut self, patience: std::time::Duration) {
         let farewell = std::future::poll_fn(|cx| {
-            std::task::ready!(self.poll_write(cx))?;
+            std::task::ready!(self.poll_write_all(cx))?;
             Pin::new(&mut self.socket).poll_shutdown(cx)
         });
         // A peer that does not take its farewell in time does not get it.

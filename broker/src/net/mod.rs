@@ -1,10 +1,12 @@
 //! Sockets: listeners accept, workers drive. The only part of the broker that knows bytes on a wire.
 
 mod driver;
+mod enforced;
 mod handshake;
 mod link;
 mod listener;
 mod requests;
+mod sending;
 mod terms;
 mod worker;
 
@@ -16,13 +18,14 @@ use crate::event::Events;
 use crate::hub::Hub;
 use crate::metrics::Metrics;
 use crate::policy::Policies;
+use crate::policy::budget::Budget;
+use crate::throttle::{Governor, SharedRates};
 use arc_swap::ArcSwap;
 use sluice_mqtt::conn::ConnectionConfig;
 use sluice_mqtt::packet::Version;
-use sluice_mqtt::session::Outgoing;
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
 /// What every connection needs of the broker.
@@ -40,6 +43,8 @@ pub struct Shared {
     pub stopping: watch::Receiver<bool>,
     /// By listener name.
     pub doors: Arc<ArcSwap<HashMap<String, Door>>>,
+    /// What all clients together may use.
+    pub total: Arc<SharedRates>,
 }
 
 /// What a listener demands before a client is let in.
@@ -49,6 +54,10 @@ pub struct Door {
     pub versions: Vec<Version>,
     /// From accept to CONNECT.
     pub connect_timeout: Duration,
+    /// What each client may use here.
+    pub limits: Budget,
+    /// What all of them together may use here.
+    pub total: Arc<SharedRates>,
 }
 
 impl Shared {
@@ -62,27 +71,34 @@ impl Shared {
         stopping: watch::Receiver<bool>,
     ) -> Self {
         let metrics = Arc::clone(events.metrics());
+        let total = Arc::<SharedRates>::default();
+        total.set(&enforced::rates(&config.total), Instant::now());
         Self {
             hub,
             policies,
             events,
             metrics,
             stopping,
-            doors: Arc::new(ArcSwap::from_pointee(doors(config))),
+            doors: Arc::new(ArcSwap::from_pointee(doors(config, &HashMap::new()))),
+            total,
         }
     }
 
     /// Puts another configuration in force, for connections that are open and those to come; the listeners' addresses
     /// stay.
     pub fn apply(&self, config: &Config) {
-        self.doors.store(Arc::new(doors(config)));
+        let doors = doors(config, &self.doors.load());
+        self.doors.store(Arc::new(doors));
+        self.total.set(&enforced::rates(&config.total), Instant::now());
+        // Wakes every connection, which then looks at all of these.
         self.hub.set_limits(config.limits.clone());
     }
 
-    fn count_sent(&self, outgoing: &Outgoing) {
-        if let Outgoing::Publish { delivery, .. } = outgoing {
-            self.metrics.messages_sent.inc(delivery.qos as u8);
-        }
+    /// For a connection that begins.
+    fn governor(&self, listener: &str) -> Governor {
+        let doors = self.doors.load();
+        let listener = doors.get(listener).map(|door| Arc::clone(&door.total));
+        Governor::new(listener.unwrap_or_default(), Arc::clone(&self.total))
     }
 
     fn connection_config(&self, listener: &str) -> ConnectionConfig {
@@ -96,20 +112,19 @@ impl Shared {
     }
 }
 
-fn doors(config: &Config) -> HashMap<String, Door> {
+/// The doors of a configuration. What is shared behind one goes on being shared by those who are in.
+fn doors(config: &Config, before: &HashMap<String, Door>) -> HashMap<String, Door> {
     let door = |listener: &Listener| {
-        let Listener {
-            versions,
-            connect_timeout,
-            ..
-        } = listener;
-        (
-            listener.name.clone(),
-            Door {
-                versions: versions.clone(),
-                connect_timeout: *connect_timeout,
-            },
-        )
+        let total = before.get(&listener.name).map(|door| Arc::clone(&door.total));
+        let total = total.unwrap_or_default();
+        total.set(&enforced::rates(&listener.total), Instant::now());
+        let door = Door {
+            versions: listener.versions.clone(),
+            connect_timeout: listener.connect_timeout,
+            limits: listener.limits,
+            total,
+        };
+        (listener.name.clone(), door)
     };
     config.listeners.iter().map(door).collect()
 }

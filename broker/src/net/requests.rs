@@ -1,6 +1,7 @@
 //! What a client asks for once it is in: each request is judged, carried out and answered.
 
 use super::driver::{Client, End};
+use super::enforced;
 use super::link::Socket;
 use super::terms;
 use crate::event::Event as Fact;
@@ -8,6 +9,7 @@ use crate::hub::{Stop, SubscribeError, option_bits};
 use crate::policy::verdict::{ContentVerdict, Decision, PublishVerdict, Refusal, SubscribeVerdict};
 use crate::policy::{Judging, Step};
 use crate::report;
+use crate::throttle::{Over, OverLimit, Take};
 use sluice_mqtt::conn::{Event, Received};
 use sluice_mqtt::packet::{SubAck, Subscribe, SubscriptionOptions, UnsubAck, Unsubscribe};
 use sluice_mqtt::reason::ReasonCode;
@@ -49,7 +51,7 @@ pub(super) async fn handle<S: Socket>(client: &mut Client<S>, event: Event, now:
             };
             client.link.conn.pubcomp(packet_id, reason);
         }
-        Event::Subscribe(request) => return subscribe(client, request),
+        Event::Subscribe(request) => return subscribe(client, request, now),
         Event::Unsubscribe(request) => unsubscribe(client, request),
         Event::Reauthenticate(auth) => {
             let request = terms::reauthentication_request(
@@ -78,6 +80,8 @@ pub(super) async fn handle<S: Socket>(client: &mut Client<S>, event: Event, now:
 
 fn publish<S: Socket>(client: &mut Client<S>, received: Received, now: Instant) -> Option<End> {
     client.shared.metrics.messages_received.inc(received.qos() as u8);
+    client.messages_in += 1;
+    let taken = client.governor.publish(client.link.conn.packet_bytes(), now);
     let exactly_once = received
         .packet_id()
         .filter(|_| received.qos() == sluice_mqtt::packet::QoS::ExactlyOnce);
@@ -87,7 +91,10 @@ fn publish<S: Socket>(client: &mut Client<S>, received: Received, now: Instant) 
         client.link.conn.acknowledge_duplicate(received); // [MQTT-4.3.3-10]
         return None;
     }
-    let end = judge_and_publish(client, received, now);
+    let end = match taken {
+        Take::Pass => judge_and_publish(client, received, now),
+        Take::Over(over) => Err(exceeded(client, received, over)),
+    };
     if let (Err(Refused::Message), Some(packet_id)) = (&end, exactly_once) {
         client.cell.lock().session.forget_qos2(packet_id); // [MQTT-4.3.3-9]
     }
@@ -108,12 +115,17 @@ fn judge_and_publish<S: Socket>(
     received: Received,
     now: Instant,
 ) -> Result<(), Refused> {
-    let refusal = if received.payload_too_large() {
+    let refusal = if received.packet_too_large() {
+        Some(terms::refusal(
+            ReasonCode::QUOTA_EXCEEDED,
+            "the packet is too large",
+        ))
+    } else if received.payload_too_large() {
         Some(terms::refusal(
             ReasonCode::QUOTA_EXCEEDED,
             "the payload is too large",
         ))
-    } else if !client.effective.topic_allowed(received.topic()) {
+    } else if !client.enforced.topic_allowed(received.topic()) {
         Some(terms::refusal(
             ReasonCode::TOPIC_NAME_INVALID,
             "the topic is reserved or has too many levels",
@@ -148,8 +160,7 @@ fn judge<S: Socket>(client: &mut Client<S>, received: Received) -> Result<Receiv
     ) {
         PublishVerdict::Allow { throttle_ms: 0 } => Ok(received),
         PublishVerdict::Allow { throttle_ms } => {
-            let until = Instant::now() + Duration::from_millis(u64::from(throttle_ms));
-            client.paused_until = client.paused_until.max(Some(until));
+            client.pause(Instant::now() + Duration::from_millis(u64::from(throttle_ms)));
             Ok(received)
         }
         PublishVerdict::Deny(refusal) => Err(refuse(client, received, &refusal)),
@@ -207,10 +218,46 @@ fn refuse<S: Socket>(client: &mut Client<S>, received: Received, refusal: &Refus
     Refused::Message
 }
 
-fn subscribe<S: Socket>(client: &mut Client<S>, request: Subscribe) -> Option<End> {
+/// What is done about a message that came faster than the client may send.
+fn exceeded<S: Socket>(client: &mut Client<S>, received: Received, over: Over) -> Refused {
+    client.over_limit(over);
+    match client.governor.action() {
+        OverLimit::Delay | OverLimit::Refuse => {
+            let reason = ReasonCode::QUOTA_EXCEEDED;
+            client.link.conn.refuse_publish(received.refuse(reason));
+            Refused::Message
+        }
+        OverLimit::Drop => {
+            client.link.conn.acknowledge(received.discard());
+            Refused::Message
+        }
+        OverLimit::Disconnect => {
+            drop(received.discard());
+            Refused::Client(too_fast())
+        }
+    }
+}
+
+fn too_fast() -> Stop {
+    Stop {
+        reason: ReasonCode::MESSAGE_RATE_TOO_HIGH,
+        text: "the client sends faster than it may",
+    }
+}
+
+fn subscribe<S: Socket>(client: &mut Client<S>, request: Subscribe, now: Instant) -> Option<End> {
     let id = request.subscription_id.and_then(NonZeroU32::new);
     let mut reasons = Vec::with_capacity(request.filters.len());
-    for (filter, options) in &request.filters {
+    let bytes = client.link.conn.packet_bytes();
+    if let Take::Over(over) = client.governor.subscribe(request.filters.len(), bytes, now) {
+        client.over_limit(over);
+        if client.governor.action() == OverLimit::Disconnect {
+            return Some(End::Broker(too_fast()));
+        }
+        // A subscription cannot be forgotten silently: the client would wait for its messages.
+        reasons.resize(request.filters.len(), ReasonCode::QUOTA_EXCEEDED);
+    }
+    for (filter, options) in request.filters.iter().skip(reasons.len()) {
         match subscribe_one(client, filter, *options, id) {
             Ok(reason) => reasons.push(reason),
             Err(stop) => return Some(End::Broker(stop)),
@@ -237,7 +284,7 @@ fn subscribe_one<S: Socket>(
     {
         SubscribeVerdict::Allow { qos } => {
             let granted = sluice_mqtt::packet::QoS::new(qos).unwrap_or_default();
-            options.qos = options.qos.min(granted).min(client.effective.qos_max);
+            options.qos = options.qos.min(granted).min(client.enforced.qos_max);
             None
         }
         SubscribeVerdict::Deny(refusal) => Some(refusal),
@@ -317,7 +364,7 @@ async fn reauthenticate<S: Socket>(client: &mut Client<S>, mut judging: Judging)
                 }));
             }
             client.gate = *gate;
-            client.apply_limits();
+            client.apply_limits(Instant::now());
             client.link.conn.reauthenticated(admission.connack.auth_data);
             client
                 .shared
@@ -340,6 +387,19 @@ impl<S: Socket> Client<S> {
         self.shared.events.emit(Fact::SessionRefused {
             client: report::client(&self.cell.key.client_id, &self.peer),
             refusal: report::refusal(refusal),
+        });
+    }
+
+    fn over_limit(&self, over: Over) {
+        let limit = match over {
+            Over::BytesIn => "bytes_in_per_second",
+            Over::MessagesIn => "messages_in_per_second",
+            Over::Subscribes => "subscribes_per_second",
+        };
+        self.shared.events.emit(Fact::OverLimit {
+            client: report::client(&self.cell.key.client_id, &self.peer),
+            limit,
+            action: enforced::action_name(self.governor.action()),
         });
     }
 

@@ -1,169 +1,39 @@
 //! Translations at the edge: packets to what policies see, and budgets and limits to what the protocol enforces.
 
-use crate::config::{self, Limits};
+use super::enforced::Enforced;
 use crate::hub::SessionKey;
-use crate::policy::Gate;
 use crate::policy::verdict::{
-    Admission, ConnectPurpose, ConnectRequest, ContentMessage, Peer, ProtocolVersion, QueueOverflow, Refusal,
-    WillSummary,
+    Admission, ConnectPurpose, ConnectRequest, ContentMessage, Peer, ProtocolVersion, Refusal, WillSummary,
 };
 use crate::report;
-use sluice_mqtt::conn::{Received, Terms};
+use sluice_mqtt::conn::Received;
 use sluice_mqtt::packet::{Auth, ConnAck, Connect, PublishProperties, QoS, Version, Will};
 use sluice_mqtt::reason::ReasonCode;
-use sluice_mqtt::session::{Overflow, SessionLimits};
 use sluice_mqtt::text::Text;
-use sluice_mqtt::topic::{TopicName, levels};
+use sluice_mqtt::topic::TopicName;
 use sluice_mqtt::wire::property::{ForwardedBuilder, ForwardedProperties, ForwardedProperty};
 use std::num::NonZeroU16;
-use std::time::Duration;
-
-/// What is enforced for one client: the strictest of the configuration and the policies' budget.
-#[derive(Clone, Debug)]
-pub(super) struct Effective {
-    pub(super) packet_bytes_max: u32,
-    pub(super) payload_bytes_max: u32,
-    pub(super) qos_max: QoS,
-    pub(super) retain_available: bool,
-    pub(super) subscriptions_max: u32,
-    pub(super) session_expiry_seconds_max: u32,
-    receive_max: NonZeroU16,
-    topic_alias_max: u16,
-    topic_levels_max: u16,
-    mounted: bool,
-    keep_alive_seconds_max: u16,
-    pub(super) will_delay_seconds_max: u32,
-    session: SessionLimits,
-}
-
-impl Effective {
-    pub(super) fn new(limits: &Limits, gate: &Gate) -> Self {
-        let budget = gate.budget();
-        let receive_max = budget
-            .inflight_max
-            .map_or(limits.receive_max, |max| limits.receive_max.min(max));
-        let configured = match limits.queue_overflow {
-            config::QueueOverflow::DropNew => Overflow::DropNew,
-            config::QueueOverflow::DropOldest => Overflow::DropOldest,
-            config::QueueOverflow::Disconnect => Overflow::Disconnect,
-        };
-        let overflow = match budget.queue_overflow {
-            None => configured,
-            Some(QueueOverflow::DropNew) => Overflow::DropNew,
-            Some(QueueOverflow::DropOldest) => Overflow::DropOldest,
-            Some(QueueOverflow::Disconnect) => Overflow::Disconnect,
-        };
-        Self {
-            packet_bytes_max: least(limits.packet_bytes_max, budget.packet_bytes_max),
-            payload_bytes_max: least(limits.payload_bytes_max, budget.payload_bytes_max),
-            qos_max: limits.qos_max,
-            retain_available: limits.retain_available,
-            subscriptions_max: least(limits.subscriptions_max, budget.subscriptions_max),
-            session_expiry_seconds_max: least(
-                seconds(limits.session_expiry_max),
-                budget.session_expiry_seconds_max,
-            ),
-            receive_max: NonZeroU16::new(receive_max).unwrap_or(NonZeroU16::MIN),
-            topic_alias_max: limits.topic_alias_max,
-            topic_levels_max: limits.topic_levels_max,
-            mounted: gate.mountpoint().is_some(),
-            keep_alive_seconds_max: limits
-                .keep_alive_max
-                .map_or(0, |max| u16::try_from(max.as_secs()).unwrap_or(u16::MAX)),
-            will_delay_seconds_max: seconds(limits.will_delay_max),
-            session: SessionLimits {
-                queue_messages_max: least(limits.queue_messages_max, budget.queue_messages_max),
-                queue_bytes_max: least(limits.queue_bytes_max, budget.queue_bytes_max),
-                overflow,
-                inflight_max: least(limits.inflight_max, budget.inflight_max),
-            },
-        }
-    }
-
-    pub(super) fn session_limits(&self) -> SessionLimits {
-        self.session
-    }
-
-    /// Whether a client may publish there: `$SYS` and `$share` are the broker's own. Behind a mount point no topic
-    /// may start with `$`, for there a wildcard would match it [MQTT-4.7.2-1].
-    pub(super) fn topic_allowed(&self, topic: &str) -> bool {
-        let reserved = match self.mounted {
-            true => topic.starts_with('$'),
-            false => topic.starts_with("$SYS/") || topic.starts_with("$share/"),
-        };
-        !reserved && levels(topic) <= usize::from(self.topic_levels_max)
-    }
-
-    /// Seconds the session is to outlive its connection: what the client asks, up to the maximum.
-    pub(super) fn session_expiry_seconds(&self, connect: &Connect) -> u32 {
-        connect
-            .session_expiry_wanted()
-            .min(self.session_expiry_seconds_max)
-    }
-
-    fn keep_alive_seconds(&self, connect: &Connect, admission: &Admission) -> u16 {
-        let asked = connect.keep_alive_seconds;
-        let max = self.keep_alive_seconds_max;
-        let capped = if max > 0 && (asked == 0 || asked > max) {
-            max
-        } else {
-            asked
-        };
-        admission.connack.server_keep_alive_seconds.unwrap_or(capped)
-    }
-
-    /// What the connection is to enforce.
-    pub(super) fn terms(&self, connect: &Connect, admission: &Admission) -> Terms {
-        // Before 5.0 a client cannot be told another keep alive than its own.
-        let told = connect.version == Version::V5;
-        let keep_alive_seconds = if told {
-            self.keep_alive_seconds(connect, admission)
-        } else {
-            connect.keep_alive_seconds
-        };
-        Terms {
-            receive_max: self.receive_max,
-            topic_alias_max: self.topic_alias_max,
-            packet_bytes_max: self.packet_bytes_max,
-            payload_bytes_max: self.payload_bytes_max,
-            keep_alive_seconds,
-            session_expiry_seconds: self.session_expiry_seconds(connect),
-        }
-    }
-}
-
-fn least<T: Ord>(limit: T, budget: Option<T>) -> T {
-    match budget {
-        Some(budget) => limit.min(budget),
-        None => limit,
-    }
-}
-
-/// Whole seconds; what is longer than 136 years is for ever.
-fn seconds(duration: Duration) -> u32 {
-    u32::try_from(duration.as_secs()).unwrap_or(u32::MAX)
-}
 
 /// The CONNACK of a client that was let in; values at their defaults are not told.
 pub(super) fn connack(
     connect: &Connect,
     admission: &Admission,
-    effective: &Effective,
+    enforced: &Enforced,
     assigned_client_id: Option<Text>,
     session_present: bool,
 ) -> ConnAck {
     let mut connack = ConnAck::new(ReasonCode::SUCCESS);
-    let expiry = effective.session_expiry_seconds(connect);
-    let keep_alive = effective.keep_alive_seconds(connect, admission);
+    let expiry = enforced.session_expiry_seconds(connect);
+    let keep_alive = enforced.keep_alive_seconds(connect, admission);
     let text = |text: &Option<String>| text.as_deref().and_then(|text| Text::try_from(text).ok());
     connack.session_present = session_present;
     connack.session_expiry_seconds = (expiry != connect.session_expiry_wanted()).then_some(expiry);
-    connack.receive_max = (effective.receive_max != NonZeroU16::MAX).then_some(effective.receive_max);
-    connack.qos_max = (effective.qos_max < QoS::ExactlyOnce).then_some(effective.qos_max);
-    connack.retain_available = effective.retain_available;
-    connack.packet_bytes_max = Some(effective.packet_bytes_max);
+    connack.receive_max = (enforced.receive_max != NonZeroU16::MAX).then_some(enforced.receive_max);
+    connack.qos_max = (enforced.qos_max < QoS::ExactlyOnce).then_some(enforced.qos_max);
+    connack.retain_available = enforced.retain_available;
+    connack.packet_bytes_max = Some(enforced.packet_bytes_max);
     connack.assigned_client_id = assigned_client_id;
-    connack.topic_alias_max = effective.topic_alias_max;
+    connack.topic_alias_max = enforced.topic_alias_max;
     connack.server_keep_alive_seconds = (keep_alive != connect.keep_alive_seconds).then_some(keep_alive);
     connack.reason_string = text(&admission.connack.reason_string);
     if connect.request_response_information {

@@ -172,6 +172,12 @@ impl Gate {
         &self.sitting.combined.budget
     }
 
+    /// What each policy of the chain says about the client's limits.
+    pub fn budgets(&self) -> impl Iterator<Item = (&str, &Budget)> {
+        let seats = self.sitting.seats.iter();
+        seats.filter_map(|seat| Some((&*seat.policy, &seat.terms.as_ref()?.budget)))
+    }
+
     /// Replaces the budget that one policy set and returns what to enforce now. `None`: the policy does not judge
     /// this session and has no say.
     pub fn set_budget(&mut self, policy: &str, budget: Budget) -> Option<&Budget> {

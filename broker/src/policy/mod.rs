@@ -13,6 +13,7 @@
 
 mod actions;
 mod activation;
+pub mod budget;
 mod cache;
 mod effects;
 mod gate;

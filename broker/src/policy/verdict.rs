@@ -3,6 +3,8 @@
 //! Mirrors `wit/types.wit`; its comments apply here too. Nothing in this file knows of WebAssembly. No verdict has a
 //! default that lets somebody in.
 
+pub use super::budget::{Budget, OverLimitAction, QueueOverflow, Rate};
+
 use bytes::Bytes;
 use std::fmt;
 use std::sync::Arc;
@@ -138,105 +140,6 @@ impl fmt::Debug for ConnectRequest {
             .field("username", &self.username)
             .field("peer", &self.peer)
             .finish_non_exhaustive()
-    }
-}
-
-/// Tokens refill at `per_second`, at most `burst` are kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Rate {
-    /// Bytes or messages.
-    pub per_second: u64,
-    /// Bytes or messages.
-    pub burst: u64,
-}
-
-/// What the broker does with a client that exceeds a rate. Ordered from mild to strict.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum OverLimitAction {
-    /// Stop reading its socket until the rate is kept again.
-    Delay,
-    /// Answer 0x97 Quota exceeded.
-    Refuse,
-    /// Acknowledge and forget the message.
-    Drop,
-    /// DISCONNECT with 0x96 Message rate too high.
-    Disconnect,
-}
-
-/// What gives way when a session's queue is full. Ordered from mild to strict.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum QueueOverflow {
-    /// The newest message is not queued.
-    DropNew,
-    /// The oldest queued message makes room.
-    DropOldest,
-    /// The client is disconnected.
-    Disconnect,
-}
-
-/// Everything the broker enforces for a client. `None` leaves the listener's or the global value. Sizes are wire
-/// bytes, headers included, unless they say payload.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[allow(missing_docs)] // Each name says what it bounds and in which unit.
-pub struct Budget {
-    pub bytes_in_per_second: Option<Rate>,
-    pub bytes_out_per_second: Option<Rate>,
-    pub messages_in_per_second: Option<Rate>,
-    pub messages_out_per_second: Option<Rate>,
-    pub subscribes_per_second: Option<Rate>,
-    pub packet_bytes_max: Option<u32>,
-    pub payload_bytes_max: Option<u32>,
-    pub inflight_max: Option<u16>,
-    pub queue_messages_max: Option<u32>,
-    pub queue_bytes_max: Option<u64>,
-    pub queue_overflow: Option<QueueOverflow>,
-    pub subscriptions_max: Option<u32>,
-    pub session_expiry_seconds_max: Option<u32>,
-    pub connection_seconds_max: Option<u32>,
-    pub over_limit: Option<OverLimitAction>,
-}
-
-impl Budget {
-    /// Of each value the stricter one: the smaller number, or the harsher action.
-    #[must_use]
-    pub fn strictest(&self, other: &Self) -> Self {
-        Self {
-            bytes_in_per_second: rate(self.bytes_in_per_second, other.bytes_in_per_second),
-            bytes_out_per_second: rate(self.bytes_out_per_second, other.bytes_out_per_second),
-            messages_in_per_second: rate(self.messages_in_per_second, other.messages_in_per_second),
-            messages_out_per_second: rate(self.messages_out_per_second, other.messages_out_per_second),
-            subscribes_per_second: rate(self.subscribes_per_second, other.subscribes_per_second),
-            packet_bytes_max: least(self.packet_bytes_max, other.packet_bytes_max),
-            payload_bytes_max: least(self.payload_bytes_max, other.payload_bytes_max),
-            inflight_max: least(self.inflight_max, other.inflight_max),
-            queue_messages_max: least(self.queue_messages_max, other.queue_messages_max),
-            queue_bytes_max: least(self.queue_bytes_max, other.queue_bytes_max),
-            queue_overflow: self.queue_overflow.max(other.queue_overflow),
-            subscriptions_max: least(self.subscriptions_max, other.subscriptions_max),
-            session_expiry_seconds_max: least(
-                self.session_expiry_seconds_max,
-                other.session_expiry_seconds_max,
-            ),
-            connection_seconds_max: least(self.connection_seconds_max, other.connection_seconds_max),
-            over_limit: self.over_limit.max(other.over_limit),
-        }
-    }
-}
-
-fn least<T: Ord>(left: Option<T>, right: Option<T>) -> Option<T> {
-    match (left, right) {
-        (Some(left), Some(right)) => Some(left.min(right)),
-        (left, right) => left.or(right),
-    }
-}
-
-fn rate(left: Option<Rate>, right: Option<Rate>) -> Option<Rate> {
-    match (left, right) {
-        (Some(left), Some(right)) => Some(Rate {
-            per_second: left.per_second.min(right.per_second),
-            burst: left.burst.min(right.burst),
-        }),
-        (left, right) => left.or(right),
     }
 }
 

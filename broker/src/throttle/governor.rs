@@ -164,7 +164,7 @@ impl Governor {
         );
     }
 
-    /// How many bytes may be read now.
+    /// How many bytes may be read now; `usize::MAX`: any number.
     ///
     /// # Errors
     /// When to ask again, if none.
@@ -175,7 +175,7 @@ impl Governor {
 
     /// So many bytes were read.
     pub fn received(&mut self, bytes: usize, now: Instant) {
-        if let Some(lane) = &mut self.bytes_in {
+        if let (Some(lane), 1..) = (&mut self.bytes_in, bytes) {
             // Whoever is not made to wait is charged packet by packet.
             lane.charge(tokens(bytes), self.action == OverLimit::Delay, now);
         }
@@ -231,7 +231,7 @@ impl Governor {
 
     /// A SUBSCRIBE with so many filters and bytes came.
     pub fn subscribe(&mut self, filters: usize, packet_bytes: u32, now: Instant) -> Take {
-        self.packet(packet_bytes, now);
+        self.packets(packet_bytes as usize, now);
         let polices = self.action != OverLimit::Delay;
         match &mut self.subscribes {
             Some(lane) => {
@@ -245,12 +245,12 @@ impl Governor {
         }
     }
 
-    /// A packet that is never refused came.
-    pub fn packet(&mut self, packet_bytes: u32, now: Instant) {
+    /// So many bytes of packets came that are never refused.
+    pub fn packets(&mut self, bytes: usize, now: Instant) {
         if self.action != OverLimit::Delay
-            && let Some(lane) = &mut self.bytes_in
+            && let (Some(lane), 1..) = (&mut self.bytes_in, bytes)
         {
-            lane.take_own(f64::from(packet_bytes), false, now);
+            lane.take_own(tokens(bytes), false, now);
         }
     }
 
@@ -262,7 +262,7 @@ impl Governor {
         self.unsettled = 0;
     }
 
-    /// How many bytes may be written now.
+    /// How many bytes may be written now; `usize::MAX`: any number.
     ///
     /// # Errors
     /// When to ask again, if none.
@@ -272,7 +272,7 @@ impl Governor {
 
     /// So many bytes were written.
     pub fn sent(&mut self, bytes: usize, now: Instant) {
-        if let Some(lane) = &mut self.bytes_out {
+        if let (Some(lane), 1..) = (&mut self.bytes_out, bytes) {
             lane.charge(tokens(bytes), true, now);
         }
     }
@@ -298,7 +298,7 @@ impl Governor {
 
     /// So many messages were delivered.
     pub fn delivered(&mut self, messages: u32, now: Instant) {
-        if let Some(lane) = &mut self.messages_out {
+        if let (Some(lane), 1..) = (&mut self.messages_out, messages) {
             lane.charge(f64::from(messages), true, now);
         }
     }
@@ -416,7 +416,7 @@ impl Lane {
 /// How many bytes may move through a lane now, or when to ask again.
 fn allowance(lane: &mut Option<Box<Lane>>, own_waits: bool, now: Instant) -> Result<usize, Instant> {
     let Some(lane) = lane else {
-        return Ok(CHUNK_BYTES_MAX);
+        return Ok(usize::MAX);
     };
     let own_at = if own_waits {
         lane.own_ready_at(1.0, now)

@@ -186,7 +186,7 @@ impl Session {
         if !self.is_attached() {
             return None;
         }
-        let window = usize::from(self.receive_max.min(self.limits.inflight_max).max(1));
+        let window = self.window();
         if self.inflight.is_resending() {
             return self.inflight.next_resend(window);
         }
@@ -221,6 +221,16 @@ impl Session {
                 dup: false,
             });
         }
+    }
+
+    /// Whether [`Session::next`] has something to send now, as far as that can be told without looking for expired
+    /// messages.
+    #[must_use]
+    pub fn has_next(&self) -> bool {
+        let Some(head) = self.queue.front().filter(|_| self.is_attached()) else {
+            return self.is_attached() && self.inflight.is_resending();
+        };
+        self.inflight.is_resending() || head.qos == QoS::AtMostOnce || self.inflight.len() < self.window()
     }
 
     /// The client acknowledged a QoS 1 message, or refused it; false if there is none of this identifier.
@@ -335,6 +345,11 @@ impl Session {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.queue.len() == 0 && self.inflight.len() == 0 && self.received.is_empty()
+    }
+
+    /// Messages that may be sent and not acknowledged.
+    fn window(&self) -> usize {
+        usize::from(self.receive_max.min(self.limits.inflight_max).max(1))
     }
 
     fn is_attached(&self) -> bool {

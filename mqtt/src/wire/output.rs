@@ -52,16 +52,24 @@ impl Output {
 
     /// Fills `dst` with what to write next, in order, and returns how many entries were set.
     pub fn chunks_vectored<'a>(&'a self, dst: &mut [IoSlice<'a>]) -> usize {
+        self.chunks_within(usize::MAX, dst)
+    }
+
+    /// [`Output::chunks_vectored`] of at most `bytes_max` bytes.
+    pub fn chunks_within<'a>(&'a self, bytes_max: usize, dst: &mut [IoSlice<'a>]) -> usize {
         let mut slots = dst.iter_mut();
         let mut filled = 0;
+        let mut left = bytes_max;
         let mut fill = |piece: &'a [u8]| {
+            let piece = piece.get(..left).unwrap_or(piece);
             if piece.is_empty() {
-                return true;
+                return left > 0;
             }
             let Some(slot) = slots.next() else { return false };
             *slot = IoSlice::new(piece);
+            left -= piece.len();
             filled += 1;
-            true
+            left > 0
         };
         let mut copied: &[u8] = &self.copied;
         for piece in &self.shared {

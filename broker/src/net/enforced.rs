@@ -1,0 +1,211 @@
+//! What is enforced for one client: of all that has a say, the strictest, unless the operator spoke about this client.
+
+use super::Shared;
+use crate::config::Limits;
+use crate::policy::Gate;
+use crate::policy::budget::{Budget, OverLimitAction, QueueOverflow, Rate};
+use crate::policy::verdict::Admission;
+use crate::throttle::{self, OverLimit, Rates};
+use sluice_mqtt::conn::Terms;
+use sluice_mqtt::packet::{Connect, QoS, Version};
+use sluice_mqtt::session::{Overflow, SessionLimits};
+use sluice_mqtt::topic::levels;
+use std::num::NonZeroU16;
+use std::time::Duration;
+
+/// Who has a say in what a client may use, in the order in which they are named when several say the same.
+pub(super) struct Say {
+    /// `limits`, `listener NAME`, `policy NAME`; `operator` last, and above all.
+    pub(super) who: String,
+    pub(super) budget: Budget,
+    is_override: bool,
+}
+
+/// Everybody who has a say about this client now.
+pub(super) fn says(shared: &Shared, listener: &str, client_id: &str, gate: &Gate) -> Vec<Say> {
+    let say = |who: String, budget: Budget| Say {
+        who,
+        budget,
+        is_override: false,
+    };
+    let mut says = vec![say("limits".to_owned(), shared.hub.limits().client)];
+    if let Some(door) = shared.doors.load().get(listener) {
+        says.push(say(format!("listener {listener}"), door.limits));
+    }
+    let policies = gate.budgets();
+    says.extend(policies.map(|(policy, budget)| say(format!("policy {policy}"), *budget)));
+    says.extend(shared.hub.client_limits(client_id).map(|budget| Say {
+        is_override: true,
+        ..say("operator".to_owned(), budget)
+    }));
+    says
+}
+
+/// What follows from all of them.
+pub(super) fn budget(says: &[Say]) -> Budget {
+    says.iter()
+        .fold(Budget::default(), |budget, say| match say.is_override {
+            false => budget.strictest(&say.budget),
+            true => budget.overridden_by(&say.budget),
+        })
+}
+
+/// [`budget`] for a client, without a list of who said what.
+fn budget_of(shared: &Shared, listener: &str, client_id: &str, gate: &Gate) -> Budget {
+    let mut budget = shared.hub.limits().client;
+    if let Some(door) = shared.doors.load().get(listener) {
+        budget = budget.strictest(&door.limits);
+    }
+    budget = budget.strictest(gate.budget());
+    match shared.hub.client_limits(client_id) {
+        Some(operators) => budget.overridden_by(&operators),
+        None => budget,
+    }
+}
+
+/// What is enforced for one client.
+#[derive(Clone, Debug)]
+pub(super) struct Enforced {
+    pub(super) packet_bytes_max: u32,
+    pub(super) payload_bytes_max: u32,
+    pub(super) qos_max: QoS,
+    pub(super) retain_available: bool,
+    pub(super) subscriptions_max: u32,
+    pub(super) session_expiry_seconds_max: u32,
+    pub(super) connection_max: Option<Duration>,
+    pub(super) receive_max: NonZeroU16,
+    pub(super) topic_alias_max: u16,
+    topic_levels_max: u16,
+    mounted: bool,
+    keep_alive_seconds_max: u16,
+    pub(super) will_delay_seconds_max: u32,
+    session: SessionLimits,
+    pub(super) rates: Rates,
+    pub(super) over_limit: OverLimit,
+}
+
+impl Enforced {
+    pub(super) fn new(shared: &Shared, listener: &str, client_id: &str, gate: &Gate) -> Self {
+        let budget = budget_of(shared, listener, client_id, gate);
+        Self::from(&shared.hub.limits(), &budget, gate.mountpoint().is_some())
+    }
+
+    fn from(limits: &Limits, budget: &Budget, mounted: bool) -> Self {
+        let receive_max = budget.inflight_max.unwrap_or(u16::MAX).min(limits.receive_max);
+        Self {
+            packet_bytes_max: budget.packet_bytes_max.unwrap_or(u32::MAX),
+            payload_bytes_max: budget.payload_bytes_max.unwrap_or(u32::MAX),
+            qos_max: limits.qos_max,
+            retain_available: limits.retain_available,
+            subscriptions_max: budget.subscriptions_max.unwrap_or(u32::MAX),
+            session_expiry_seconds_max: budget.session_expiry_seconds_max.unwrap_or(u32::MAX),
+            connection_max: budget
+                .connection_seconds_max
+                .map(|max| Duration::from_secs(max.into())),
+            receive_max: NonZeroU16::new(receive_max).unwrap_or(NonZeroU16::MIN),
+            topic_alias_max: limits.topic_alias_max,
+            topic_levels_max: limits.topic_levels_max,
+            mounted,
+            keep_alive_seconds_max: limits
+                .keep_alive_max
+                .map_or(0, |max| u16::try_from(max.as_secs()).unwrap_or(u16::MAX)),
+            will_delay_seconds_max: u32::try_from(limits.will_delay_max.as_secs()).unwrap_or(u32::MAX),
+            session: SessionLimits {
+                queue_messages_max: budget.queue_messages_max.unwrap_or(u32::MAX),
+                queue_bytes_max: budget.queue_bytes_max.unwrap_or(u64::MAX),
+                overflow: overflow(budget.queue_overflow),
+                inflight_max: budget.inflight_max.unwrap_or(u16::MAX),
+            },
+            rates: rates(budget),
+            over_limit: match budget.over_limit {
+                None | Some(OverLimitAction::Delay) => OverLimit::Delay,
+                Some(OverLimitAction::Refuse) => OverLimit::Refuse,
+                Some(OverLimitAction::Drop) => OverLimit::Drop,
+                Some(OverLimitAction::Disconnect) => OverLimit::Disconnect,
+            },
+        }
+    }
+
+    pub(super) fn session_limits(&self) -> SessionLimits {
+        self.session
+    }
+
+    /// Whether a client may publish there: `$SYS` and `$share` are the broker's own. Behind a mount point no topic
+    /// may start with `$`, for there a wildcard would match it [MQTT-4.7.2-1].
+    pub(super) fn topic_allowed(&self, topic: &str) -> bool {
+        let reserved = match self.mounted {
+            true => topic.starts_with('$'),
+            false => topic.starts_with("$SYS/") || topic.starts_with("$share/"),
+        };
+        !reserved && levels(topic) <= usize::from(self.topic_levels_max)
+    }
+
+    /// Seconds the session is to outlive its connection: what the client asks, up to the maximum.
+    pub(super) fn session_expiry_seconds(&self, connect: &Connect) -> u32 {
+        connect
+            .session_expiry_wanted()
+            .min(self.session_expiry_seconds_max)
+    }
+
+    pub(super) fn keep_alive_seconds(&self, connect: &Connect, admission: &Admission) -> u16 {
+        let asked = connect.keep_alive_seconds;
+        let max = self.keep_alive_seconds_max;
+        let capped = if max > 0 && (asked == 0 || asked > max) {
+            max
+        } else {
+            asked
+        };
+        admission.connack.server_keep_alive_seconds.unwrap_or(capped)
+    }
+
+    /// What the connection is to enforce.
+    pub(super) fn terms(&self, connect: &Connect, admission: &Admission) -> Terms {
+        // Before 5.0 a client cannot be told another keep alive than its own.
+        let told = connect.version == Version::V5;
+        let keep_alive_seconds = if told {
+            self.keep_alive_seconds(connect, admission)
+        } else {
+            connect.keep_alive_seconds
+        };
+        Terms {
+            receive_max: self.receive_max,
+            topic_alias_max: self.topic_alias_max,
+            packet_bytes_max: self.packet_bytes_max,
+            payload_bytes_max: self.payload_bytes_max,
+            keep_alive_seconds,
+            session_expiry_seconds: self.session_expiry_seconds(connect),
+        }
+    }
+}
+
+/// As in a configuration.
+pub(super) fn action_name(action: OverLimit) -> &'static str {
+    let action = match action {
+        OverLimit::Delay => OverLimitAction::Delay,
+        OverLimit::Refuse => OverLimitAction::Refuse,
+        OverLimit::Drop => OverLimitAction::Drop,
+        OverLimit::Disconnect => OverLimitAction::Disconnect,
+    };
+    action.name()
+}
+
+fn overflow(rule: Option<QueueOverflow>) -> Overflow {
+    match rule {
+        None | Some(QueueOverflow::DropNew) => Overflow::DropNew,
+        Some(QueueOverflow::DropOldest) => Overflow::DropOldest,
+        Some(QueueOverflow::Disconnect) => Overflow::Disconnect,
+    }
+}
+
+/// The rates of a budget.
+pub(super) fn rates(budget: &Budget) -> Rates {
+    let rate =
+        |rate: Option<Rate>| rate.map(|Rate { per_second, burst }| throttle::Rate { per_second, burst });
+    Rates {
+        bytes_in: rate(budget.bytes_in_per_second),
+        messages_in: rate(budget.messages_in_per_second),
+        subscribes: rate(budget.subscribes_per_second),
+        bytes_out: rate(budget.bytes_out_per_second),
+        messages_out: rate(budget.messages_out_per_second),
+    }
+}

@@ -1,0 +1,210 @@
+//! From the session to the socket: orders first, then as many messages as the client's limits and its window allow.
+
+use super::driver::{Client, End};
+use super::enforced;
+use super::link::{OUTPUT_FILL_BYTES, Socket};
+use crate::hub::{Account, Asked, Room, SessionState, Stop, Usage};
+use sluice_mqtt::conn::Delivered;
+use sluice_mqtt::reason::ReasonCode;
+use sluice_mqtt::session::{Counters, Outgoing};
+use std::sync::Arc;
+use std::task::{Context, Waker};
+use std::time::Instant;
+
+/// Retained messages put into the queue at once, and the queue length below which the next ones follow.
+const REPLAY_MESSAGES: usize = 128;
+
+/// What filling the output came to.
+struct Filled {
+    /// There is more than fits now.
+    has_more: bool,
+    /// When the next message may be taken, if a limit holds it back.
+    until: Option<Instant>,
+}
+
+impl<S: Socket> Client<S> {
+    /// Obeys orders, then sends what may be sent. `Some`: when to go on, if a limit holds something back.
+    pub(super) fn send(&mut self, cx: &mut Context<'_>, now: Instant) -> Result<Option<Instant>, End> {
+        loop {
+            let allowed = self.governor.may_write(now);
+            let filled = self
+                .fill_output(cx.waker(), allowed.is_ok(), now)
+                .map_err(End::Broker)?;
+            let bytes_max = match allowed {
+                Ok(bytes_max) => bytes_max,
+                Err(at) => return Ok((!self.link.conn.output().is_empty() || filled.has_more).then_some(at)),
+            };
+            let written = self
+                .link
+                .write(bytes_max, cx)
+                .map_err(|error| End::Socket(Some(error)))?;
+            self.governor.sent(written.bytes, now);
+            let is_empty = self.link.conn.output().is_empty();
+            if written.is_blocked || (is_empty && !filled.has_more) {
+                return Ok(filled.until);
+            }
+        }
+    }
+
+    /// Moves what the session has to send into the output, if there is room and a limit does not forbid it.
+    fn fill_output(&mut self, waker: &Waker, may_write: bool, now: Instant) -> Result<Filled, Stop> {
+        self.feed_replays(now);
+        let may_deliver = match self.governor.may_deliver(now) {
+            Ok(messages) if may_write => Ok(messages),
+            Ok(_) => Ok(0),
+            Err(at) => Err(at),
+        };
+        let cell = Arc::clone(&self.cell);
+        let mut state = cell.lock();
+        state.usage = self.usage();
+        self.obey(&mut state, now)?;
+        let mount_bytes = cell.key.mountpoint.len();
+        let mut left = may_deliver.unwrap_or(0);
+        let mut has_more = true;
+        while left > 0 && self.link.conn.output().len() < OUTPUT_FILL_BYTES {
+            let Some(outgoing) = state.session.next(now) else {
+                has_more = false;
+                break;
+            };
+            left -= 1;
+            self.deliver(&mut state, &outgoing, mount_bytes, now);
+        }
+        if left == 0 && has_more {
+            has_more = state.session.has_next();
+        }
+        // Whoever is held back, or has more to send than its socket takes, comes back by itself.
+        state.park(waker, !has_more);
+        let counters = state.session.counters();
+        drop(state);
+        self.governor.delivered(may_deliver.unwrap_or(0) - left, now);
+        self.report_lost(counters);
+        Ok(Filled {
+            has_more: has_more && may_deliver.is_ok() || self.replay_room().is_some(),
+            until: may_deliver.err().filter(|_| has_more),
+        })
+    }
+
+    fn deliver(&mut self, state: &mut SessionState, outgoing: &Outgoing, mount_bytes: usize, now: Instant) {
+        let Outgoing::Publish {
+            delivery, packet_id, ..
+        } = outgoing
+        else {
+            let _ = self.link.conn.deliver(outgoing, mount_bytes, now);
+            return;
+        };
+        match self.link.conn.deliver(outgoing, mount_bytes, now) {
+            Delivered::Sent => {
+                self.messages_out += 1;
+                self.shared.metrics.messages_sent.inc(delivery.qos as u8);
+            }
+            Delivered::TooLarge => {
+                if let Some(packet_id) = packet_id {
+                    state.session.oversized(*packet_id); // [MQTT-3.1.2-25]
+                }
+                self.shared.metrics.messages_dropped_too_large.inc();
+            }
+        }
+    }
+
+    /// What others want of this connection: operators, policies, another connection of the client.
+    fn obey(&mut self, state: &mut SessionState, now: Instant) -> Result<(), Stop> {
+        if state.connection != self.connection || state.ended {
+            return Err(Stop {
+                reason: ReasonCode::SESSION_TAKEN_OVER,
+                text: "another connection of this client",
+            });
+        }
+        if let Some(stop) = state.orders.stop.take() {
+            return Err(stop);
+        }
+        let mut limits_changed = std::mem::take(&mut state.orders.limits_changed);
+        for (policy, asked) in std::mem::take(&mut state.orders.asked) {
+            match asked {
+                Asked::Stop(stop) if self.gate.is_judged_by(&policy) => return Err(stop),
+                Asked::Stop(_) => {}
+                Asked::Budget(budget) => limits_changed |= self.gate.set_budget(&policy, budget).is_some(),
+            }
+        }
+        if limits_changed {
+            self.enforce(state, now);
+        }
+        if let Some(reply) = state.orders.account.take() {
+            // Whoever asked may have stopped waiting.
+            let _ = reply.try_send(self.account());
+        }
+        Ok(())
+    }
+
+    fn account(&self) -> Account {
+        let says = enforced::says(
+            &self.shared,
+            &self.peer.listener,
+            &self.cell.key.client_id,
+            &self.gate,
+        );
+        Account {
+            budget: enforced::budget(&says),
+            says: says.into_iter().map(|say| (say.who, say.budget)).collect(),
+            connected_seconds: self.connected_at.elapsed().as_secs(),
+            peer: format!("{}:{}", self.peer.address, self.peer.port),
+            listener: self.peer.listener.clone(),
+            principal: self.gate.principal().map(str::to_owned),
+        }
+    }
+
+    fn usage(&self) -> Usage {
+        let moved = self.link.moved();
+        let throttled = self.governor.throttled();
+        Usage {
+            bytes_in: moved.read,
+            bytes_out: moved.written,
+            messages_in: self.messages_in,
+            messages_out: self.messages_out,
+            throttled_in: throttled.inward,
+            throttled_out: throttled.outward,
+        }
+    }
+
+    /// Moves retained messages into the queue as it drains.
+    fn feed_replays(&mut self, now: Instant) {
+        while let Some(room) = self.replay_room() {
+            let Some(replay) = self.replays.front_mut() else {
+                return;
+            };
+            let deliveries = self.shared.hub.replay_next(replay, room, now);
+            if replay.is_empty() {
+                self.replays.pop_front();
+            }
+            let mut state = self.cell.lock();
+            for delivery in deliveries {
+                state.push(delivery);
+            }
+        }
+    }
+
+    /// Room for retained messages that are still to come: half of the queue at most, so that live messages find room
+    /// beside them.
+    fn replay_room(&self) -> Option<Room> {
+        if self.replays.is_empty() {
+            return None;
+        }
+        let limits = self.enforced.session_limits();
+        let state = self.cell.lock();
+        let messages = REPLAY_MESSAGES.min(limits.queue_messages_max as usize / 2 + 1);
+        let messages = messages.saturating_sub(state.session.queue_len());
+        let bytes = (limits.queue_bytes_max / 2).saturating_sub(state.session.queue_bytes());
+        (messages > 0 && bytes > 0).then_some(Room { messages, bytes })
+    }
+
+    fn report_lost(&mut self, counters: Counters) {
+        let dropped = counters.dropped - self.reported.dropped;
+        if dropped > 0 {
+            self.gate.overflowed(dropped);
+        }
+        self.shared
+            .metrics
+            .messages_dropped_expired
+            .add(counters.expired - self.reported.expired);
+        self.reported = counters;
+    }
+}
