@@ -26,7 +26,23 @@ use std::time::{Duration, Instant};
 const FAREWELL: Duration = Duration::from_secs(2);
 
 /// Serves one accepted socket until it is closed.
-pub(super) async fn serve<S: Socket>(socket: S, shared: Shared, peer: Arc<Peer>) {
+///
+/// What only the beginning and the end need is boxed, so that an idle connection does not hold room for it.
+pub(super) async fn serve<S: Socket>(socket: S, shared: Arc<Shared>, peer: Arc<Peer>) {
+    let Some(mut client) = Box::pin(enter(socket, shared, peer)).await else {
+        return;
+    };
+    // A client that comes in while the others are being told to go would not be told.
+    let end = if *client.shared.stopping.borrow() {
+        End::Broker(Stop::shutting_down())
+    } else {
+        client.run().await
+    };
+    Box::pin(client.leave(end)).await;
+}
+
+/// From the first byte to an admitted client; `None`: it did not get in, and knows.
+async fn enter<S: Socket>(socket: S, shared: Arc<Shared>, peer: Arc<Peer>) -> Option<Box<Client<S>>> {
     let config = shared.connection_config(&peer.listener);
     let conn = Connection::new(config, Instant::now());
     let mut link = Link::new(socket, conn, Arc::clone(&shared.metrics));
@@ -37,31 +53,25 @@ pub(super) async fn serve<S: Socket>(socket: S, shared: Shared, peer: Arc<Peer>)
         _ = stopping.wait_for(|stopping| *stopping) => None,
     };
     let Some(entered) = entered else {
-        return link.close(FAREWELL).await;
+        link.close(FAREWELL).await;
+        return None;
     };
-    let mut client = Client::new(link, shared, peer, entered);
-    // A client that comes in while the others are being told to go would not be told.
-    let end = if *stopping.borrow() {
-        End::Broker(Stop::shutting_down())
-    } else {
-        client.run().await
-    };
-    client.leave(end).await;
+    Some(Box::new(Client::new(link, shared, peer, entered)))
 }
 
 /// An admitted client with its socket.
 pub(super) struct Client<S> {
     pub(super) link: Link<S>,
-    pub(super) shared: Shared,
+    pub(super) shared: Arc<Shared>,
     pub(super) peer: Arc<Peer>,
     pub(super) cell: Arc<SessionCell>,
     pub(super) connection: u64,
     pub(super) gate: Gate,
-    pub(super) will: Option<Will>,
+    pub(super) will: Option<Box<Will>>,
     pub(super) enforced: Enforced,
     pub(super) identity: Identity,
     /// A re-authentication that waits for the client's answer.
-    pub(super) judging: Option<Judging>,
+    pub(super) judging: Option<Box<Judging>>,
     pub(super) replays: VecDeque<Replay>,
     /// Nothing is read before, nor what was read looked at: a policy, or the state of the broker, makes it wait.
     paused_until: Option<Instant>,
@@ -104,7 +114,7 @@ enum Turn {
 }
 
 impl<S: Socket> Client<S> {
-    fn new(link: Link<S>, shared: Shared, peer: Arc<Peer>, entered: Entered) -> Self {
+    fn new(link: Link<S>, shared: Arc<Shared>, peer: Arc<Peer>, entered: Entered) -> Self {
         let Entered {
             attached,
             gate,
@@ -344,7 +354,7 @@ impl<S: Socket> Client<S> {
     }
 
     /// Tells the client why, leaves the session and closes the socket.
-    async fn leave(mut self, end: End) {
+    async fn leave(mut self: Box<Self>, end: End) {
         if let End::Broker(stop) = &end {
             self.link.conn.disconnect(stop.reason, Some(stop.text), None);
         }
@@ -378,17 +388,24 @@ impl<S: Socket> Client<S> {
                 text,
             },
         });
+        let Self {
+            link,
+            shared,
+            cell,
+            connection,
+            gate,
+            will,
+            ..
+        } = *self;
         let left = Detach {
-            gate: self.gate,
-            will: self.will,
+            gate,
+            will: will.map(|will| *will),
             ending,
             expiry_seconds,
             reason,
         };
-        self.shared
-            .hub
-            .detach(&self.cell, self.connection, left, Instant::now());
-        self.link.close(FAREWELL).await;
+        shared.hub.detach(&cell, connection, left, Instant::now());
+        link.close(FAREWELL).await;
     }
 }
 

@@ -22,7 +22,7 @@ use std::time::Instant;
 pub(super) struct Entered {
     pub(super) attached: Attached,
     pub(super) gate: Gate,
-    pub(super) will: Option<Will>,
+    pub(super) will: Option<Box<Will>>,
     pub(super) enforced: Enforced,
     pub(super) identity: terms::Identity,
 }
@@ -129,7 +129,7 @@ fn admit<S: Socket>(
     let will = connect
         .will
         .take()
-        .map(|will| terms::detach_will(will, enforced.will_delay_seconds_max));
+        .map(|will| Box::new(terms::detach_will(will, enforced.will_delay_seconds_max)));
     Some(Entered {
         attached,
         gate,

@@ -62,12 +62,12 @@ pub(super) async fn handle<S: Socket>(client: &mut Client<S>, event: Event, now:
                 &client.peer,
             );
             let judging = client.shared.policies.connect(Arc::new(request));
-            return reauthenticate(client, judging).await;
+            return Box::pin(reauthenticate(client, Box::new(judging))).await;
         }
         Event::AuthResponse(auth) => {
             let mut judging = client.judging.take()?;
             judging.answer(auth.data.map(|data| data.to_vec()));
-            return reauthenticate(client, judging).await;
+            return Box::pin(reauthenticate(client, judging)).await;
         }
         Event::Disconnect(disconnect) => return Some(End::Client(disconnect)),
         Event::Closed(cause) => return Some(End::Protocol(cause)),
@@ -348,7 +348,7 @@ fn unsubscribe<S: Socket>(client: &mut Client<S>, request: Unsubscribe) {
 
 /// Re-authentication (section 4.12.1): judged like a CONNECT while everything else goes on; a failure ends the
 /// connection.
-async fn reauthenticate<S: Socket>(client: &mut Client<S>, mut judging: Judging) -> Option<End> {
+async fn reauthenticate<S: Socket>(client: &mut Client<S>, mut judging: Box<Judging>) -> Option<End> {
     match judging.step().await {
         Step::Challenge(data) => {
             client.link.conn.challenge(Some(data.into()));

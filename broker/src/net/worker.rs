@@ -35,7 +35,7 @@ impl Workers {
     /// When the operating system gives no thread or no event queue.
     pub fn start(count: usize, shared: &Shared) -> std::io::Result<Self> {
         let queues = (0..count)
-            .map(|number| start(number, shared.clone()))
+            .map(|number| start(number, Arc::new(shared.clone())))
             .collect::<Result<_, _>>()?;
         let (open, closed) = mpsc::channel(1);
         Ok(Self {
@@ -68,7 +68,7 @@ impl Workers {
     }
 }
 
-fn start(number: usize, shared: Shared) -> std::io::Result<mpsc::Sender<Accepted>> {
+fn start(number: usize, shared: Arc<Shared>) -> std::io::Result<mpsc::Sender<Accepted>> {
     let (queue, mut accepted) = mpsc::channel::<Accepted>(ACCEPTED_MAX);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -77,7 +77,7 @@ fn start(number: usize, shared: Shared) -> std::io::Result<mpsc::Sender<Accepted
         let connections = LocalSet::new();
         connections.block_on(&runtime, async move {
             while let Some(Accepted { socket, peer, open }) = accepted.recv().await {
-                let shared = shared.clone();
+                let shared = Arc::clone(&shared);
                 tokio::task::spawn_local(async move {
                     serve(socket, shared, peer).await;
                     drop(open);
@@ -93,11 +93,11 @@ fn start(number: usize, shared: Shared) -> std::io::Result<mpsc::Sender<Accepted
     Ok(queue)
 }
 
-async fn serve(socket: TcpStream, shared: Shared, peer: Arc<Peer>) {
+async fn serve(socket: TcpStream, shared: Arc<Shared>, peer: Arc<Peer>) {
     shared.metrics.connections_total.inc();
     shared.metrics.connections_current.inc();
     match tokio::net::TcpStream::from_std(socket) {
-        Ok(socket) => driver::serve(socket, shared.clone(), peer).await,
+        Ok(socket) => driver::serve(socket, Arc::clone(&shared), peer).await,
         Err(error) => tracing::error!(%error, "an accepted socket cannot be watched"),
     }
     shared.metrics.connections_current.dec();
