@@ -9,6 +9,7 @@ pub mod config;
 pub mod event;
 pub mod hub;
 pub mod log;
+pub mod memory;
 pub mod metrics;
 pub mod net;
 pub mod policy;

@@ -139,6 +139,8 @@ pub struct Metrics {
     pub messages_dropped_expired: Counter,
     /// Messages larger than the client's Maximum Packet Size.
     pub messages_dropped_too_large: Counter,
+    /// Messages refused or dropped because memory is short.
+    pub messages_dropped_memory: Counter,
     /// Messages a policy acknowledged and forgot.
     pub messages_dropped_policy: Counter,
     /// *event*: connections that were made to wait at least once.
@@ -169,6 +171,10 @@ pub struct Metrics {
     pub queue_messages_current: Gauge,
     /// Bytes waiting in session queues.
     pub queue_bytes_current: Gauge,
+    /// Bytes that the allocator has given out.
+    pub memory_used: Gauge,
+    /// Bytes the broker keeps to; 0: no limit.
+    pub memory_limit: Gauge,
     /// *event*: policy calls that failed.
     pub policy_faults: Counter,
     /// *event*: policy sets that were refused.
@@ -195,6 +201,7 @@ impl Default for Metrics {
             messages_dropped_queue_full: Counter::default(),
             messages_dropped_expired: Counter::default(),
             messages_dropped_too_large: Counter::default(),
+            messages_dropped_memory: Counter::default(),
             messages_dropped_policy: Counter::default(),
             clients_throttled: Counter::default(),
             throttled_in: Counter::default(),
@@ -210,6 +217,8 @@ impl Default for Metrics {
             retained_bytes: Gauge::default(),
             queue_messages_current: Gauge::default(),
             queue_bytes_current: Gauge::default(),
+            memory_used: Gauge::default(),
+            memory_limit: Gauge::default(),
             policy_faults: Counter::default(),
             policy_rejections: Counter::default(),
             policy_generation: Gauge::default(),
@@ -314,6 +323,7 @@ impl Metrics {
         }
         for (reason, counter) in [
             ("expired", &self.messages_dropped_expired),
+            ("memory", &self.messages_dropped_memory),
             ("policy", &self.messages_dropped_policy),
             ("queue_full", &self.messages_dropped_queue_full),
             ("too_large", &self.messages_dropped_too_large),
@@ -405,6 +415,18 @@ impl Metrics {
             "Bytes in queues.",
             &[],
             self.queue_bytes_current.get(),
+        );
+        text.gauge(
+            "sluice_memory_bytes",
+            "Bytes that the allocator has given out.",
+            &[],
+            self.memory_used.get(),
+        );
+        text.gauge(
+            "sluice_memory_limit_bytes",
+            "Bytes the broker keeps to; 0: no limit.",
+            &[],
+            self.memory_limit.get(),
         );
         text.counter(
             "sluice_log_lines_suppressed_total",

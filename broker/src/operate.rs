@@ -6,11 +6,12 @@ use crate::event::{Event, Events};
 use crate::gating::Observer;
 use crate::hub::{Asked, Hub, Stop};
 use crate::log;
+use crate::memory::{Memory, Pressure};
 use crate::metrics::Metrics;
 use crate::net::{ListenError, Listeners, Shared, Workers};
 use crate::policy::{Policies, PolicyError, PolicyWatch, SessionAction};
 use crate::service;
-use crate::store::Memory;
+use crate::store;
 use sluice_mqtt::reason::ReasonCode;
 use std::fmt;
 use std::io;
@@ -87,7 +88,7 @@ async fn operate(config: &Config, read_again: &ReadConfig) -> Result<(), RunErro
     let _watched = watched.transpose().map_err(RunError::Policies)?;
     let hub = Hub::new(
         config.limits.clone(),
-        Arc::new(Memory),
+        Arc::new(store::Memory),
         Arc::clone(&metrics),
         events.clone(),
     );
@@ -105,6 +106,7 @@ async fn operate(config: &Config, read_again: &ReadConfig) -> Result<(), RunErro
     let mut signals = Signals::new().map_err(|error| RunError::System("signals cannot be watched", error))?;
     let admin = admin::Server::bind(&config.admin.socket, events.clone()).map_err(RunError::Admin)?;
     start_tasks(config, &hub, &policies);
+    tokio::spawn(watch_memory(Arc::clone(&shared.memory), events.clone()));
     if let Some(admin) = admin {
         let commands = Arc::new(Commands {
             hub: hub.clone(),
@@ -165,6 +167,26 @@ fn start_tasks(config: &Config, hub: &Hub, policies: &Policies) {
     tokio::spawn(report_suppressed(hub.events().clone()));
     tokio::spawn(judge_after_swaps(hub.clone(), policies.clone()));
     tokio::spawn(act_for_policies(hub.clone(), policies.actions()));
+}
+
+/// Looks at the memory in use, often when it is limited, and tells when the limit comes near.
+async fn watch_memory(memory: Arc<Memory>, events: Events) {
+    let mut told = Pressure::None;
+    loop {
+        let next = memory.look();
+        let metrics = events.metrics();
+        metrics.memory_used.set(memory.used());
+        metrics.memory_limit.set(memory.limit().unwrap_or(0));
+        let pressure = memory.pressure();
+        if pressure != told {
+            events.emit(Event::MemoryPressure {
+                pressure: pressure.name(),
+                used: memory.used(),
+            });
+            told = pressure;
+        }
+        tokio::time::sleep(next).await;
+    }
 }
 
 /// Tells of log lines that were kept back, also when no further one comes.

@@ -128,6 +128,11 @@ impl<'a> Line<'a> {
             | Event::AdminUnavailable { error: text }
             | Event::ClientThrottled { text, .. }
             | Event::ServiceManagerUnreachable { error: text } => line.with_text(text),
+            Event::MemoryPressure { pressure, used } => Self {
+                kind: Some(pressure),
+                count: Some(used),
+                ..line
+            },
             Event::OverLimit { limit, action, .. } => Self {
                 limit: Some(limit),
                 action: Some(action),
@@ -368,6 +373,7 @@ fn level_and_name(event: &Event<'_>) -> (Level, &'static str) {
         Event::ConnectRefused { .. } => (Level::WARN, "connect_refused"),
         Event::ConnectionShed { .. } => (Level::WARN, "connection_shed"),
         Event::Listening { .. } => (Level::INFO, "listening"),
+        Event::MemoryPressure { .. } => (Level::WARN, "memory_pressure"),
         Event::OverLimit { .. } => (Level::WARN, "over_limit"),
         Event::Policy(PolicyEvent::Activated { .. }) => (Level::INFO, "policy_activated"),
         Event::Policy(PolicyEvent::Fault { .. }) => (Level::ERROR, "policy_fault"),

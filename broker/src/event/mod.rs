@@ -142,6 +142,8 @@ pub enum Event<'a> {
         limit: &'static str,
         action: &'static str,
     },
+    /// The memory limit came nearer, or went away again.
+    MemoryPressure { pressure: &'static str, used: u64 },
     /// Something happened in the policy host.
     Policy(PolicyEvent<'a>),
     /// A client sent what the protocol forbids, or vanished where it must not; its connection is closed.
@@ -285,6 +287,7 @@ impl Event<'_> {
             | Self::ConnectRefused { .. }
             | Self::AcceptFailed { .. }
             | Self::ClientThrottled { .. }
+            | Self::MemoryPressure { .. }
             | Self::OverLimit { .. }
             | Self::Policy(PolicyEvent::Fault { .. })
             | Self::ProtocolError { .. }

@@ -22,6 +22,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
+/// Longest pause of a publisher when memory is short; then it is looked at anew.
+const MEMORY_PAUSE_MAX: Duration = Duration::from_secs(1);
 /// How long a client may take to read its last packet.
 const FAREWELL: Duration = Duration::from_secs(2);
 
@@ -83,6 +85,8 @@ pub(super) struct Client<S> {
     is_known_to_wait: bool,
     pub(super) governor: Governor,
     pub(super) messages_in: u64,
+    /// Bytes of the messages of this batch.
+    pub(super) published_bytes: u64,
     pub(super) messages_out: u64,
     pub(super) connected_at: Instant,
     /// When the connection has lasted as long as it may.
@@ -151,6 +155,7 @@ impl<S: Socket> Client<S> {
             is_known_to_wait: false,
             governor,
             messages_in: 0,
+            published_bytes: 0,
             messages_out: 0,
             connected_at: now,
             ends_at,
@@ -197,7 +202,19 @@ impl<S: Socket> Client<S> {
         }
         self.governor.settle(now);
         self.link.give_back();
+        self.spare_memory(now);
         None
+    }
+
+    /// Slows down a publisher when memory is short: the more it sends, the longer it waits.
+    fn spare_memory(&mut self, now: Instant) {
+        #[allow(clippy::cast_precision_loss, reason = "a batch is small")]
+        let published = std::mem::take(&mut self.published_bytes) as f64;
+        if published > 0.0
+            && let Some(per_second) = self.shared.memory.publisher_rate()
+        {
+            self.pause(now + MEMORY_PAUSE_MAX.min(Duration::from_secs_f64(published / per_second)));
+        }
     }
 
     /// The next event; packets that are never refused, those without an event included, are charged here.

@@ -16,6 +16,7 @@ pub use worker::Workers;
 use crate::config::{Config, Listener};
 use crate::event::Events;
 use crate::hub::Hub;
+use crate::memory::Memory;
 use crate::metrics::Metrics;
 use crate::policy::Policies;
 use crate::policy::budget::Budget;
@@ -45,6 +46,8 @@ pub struct Shared {
     pub doors: Arc<ArcSwap<HashMap<String, Door>>>,
     /// What all clients together may use.
     pub total: Arc<SharedRates>,
+    /// How near the broker is to its memory limit.
+    pub memory: Arc<Memory>,
 }
 
 /// What a listener demands before a client is let in.
@@ -81,6 +84,7 @@ impl Shared {
             stopping,
             doors: Arc::new(ArcSwap::from_pointee(doors(config, &HashMap::new()))),
             total,
+            memory: Arc::new(Memory::new(config.memory_limit)),
         }
     }
 
@@ -90,6 +94,7 @@ impl Shared {
         let doors = doors(config, &self.doors.load());
         self.doors.store(Arc::new(doors));
         self.total.set(&enforced::rates(&config.total), Instant::now());
+        self.memory.set_limit(config.memory_limit);
         // Wakes every connection, which then looks at all of these.
         self.hub.set_limits(config.limits.clone());
     }

@@ -6,12 +6,13 @@ use super::link::Socket;
 use super::terms;
 use crate::event::Event as Fact;
 use crate::hub::{Stop, SubscribeError, option_bits};
+use crate::memory::Pressure;
 use crate::policy::verdict::{ContentVerdict, Decision, PublishVerdict, Refusal, SubscribeVerdict};
 use crate::policy::{Judging, Step};
 use crate::report;
 use crate::throttle::{Over, OverLimit, Take};
 use sluice_mqtt::conn::{Event, Received};
-use sluice_mqtt::packet::{SubAck, Subscribe, SubscriptionOptions, UnsubAck, Unsubscribe};
+use sluice_mqtt::packet::{QoS, SubAck, Subscribe, SubscriptionOptions, UnsubAck, Unsubscribe};
 use sluice_mqtt::reason::ReasonCode;
 use sluice_mqtt::session::{PubRecOutcome, Received2};
 use sluice_mqtt::topic::TopicFilter;
@@ -81,6 +82,7 @@ pub(super) async fn handle<S: Socket>(client: &mut Client<S>, event: Event, now:
 fn publish<S: Socket>(client: &mut Client<S>, received: Received, now: Instant) -> Option<End> {
     client.shared.metrics.messages_received.inc(received.qos() as u8);
     client.messages_in += 1;
+    client.published_bytes += u64::from(client.link.conn.packet_bytes());
     let taken = client.governor.publish(client.link.conn.packet_bytes(), now);
     let exactly_once = received
         .packet_id()
@@ -92,8 +94,11 @@ fn publish<S: Socket>(client: &mut Client<S>, received: Received, now: Instant) 
         return None;
     }
     let end = match taken {
-        Take::Pass => judge_and_publish(client, received, now),
         Take::Over(over) => Err(exceeded(client, received, over)),
+        Take::Pass if client.shared.memory.pressure() == Pressure::Full => {
+            Err(out_of_memory(client, received))
+        }
+        Take::Pass => judge_and_publish(client, received, now),
     };
     if let (Err(Refused::Message), Some(packet_id)) = (&end, exactly_once) {
         client.cell.lock().session.forget_qos2(packet_id); // [MQTT-4.3.3-9]
@@ -238,6 +243,22 @@ fn exceeded<S: Socket>(client: &mut Client<S>, received: Received, over: Over) -
     }
 }
 
+/// What is done about a message that there is no memory for: what is acknowledged has a place, so this is not.
+fn out_of_memory<S: Socket>(client: &mut Client<S>, received: Received) -> Refused {
+    client.shared.metrics.messages_dropped_memory.inc();
+    let can_be_told = received.qos() == QoS::AtMostOnce || client.link.conn.can_refuse_publish();
+    if can_be_told {
+        let refused = received.refuse(ReasonCode::QUOTA_EXCEEDED);
+        client.link.conn.refuse_publish(refused);
+        return Refused::Message;
+    }
+    drop(received.discard());
+    Refused::Client(Stop {
+        reason: ReasonCode::QUOTA_EXCEEDED,
+        text: "there is no memory for its message, and before MQTT 5.0 no other way to say so",
+    })
+}
+
 fn too_fast() -> Stop {
     Stop {
         reason: ReasonCode::MESSAGE_RATE_TOO_HIGH,
@@ -255,6 +276,9 @@ fn subscribe<S: Socket>(client: &mut Client<S>, request: Subscribe, now: Instant
             return Some(End::Broker(too_fast()));
         }
         // A subscription cannot be forgotten silently: the client would wait for its messages.
+        reasons.resize(request.filters.len(), ReasonCode::QUOTA_EXCEEDED);
+    }
+    if client.shared.memory.pressure() == Pressure::Full {
         reasons.resize(request.filters.len(), ReasonCode::QUOTA_EXCEEDED);
     }
     for (filter, options) in request.filters.iter().skip(reasons.len()) {

@@ -40,6 +40,12 @@ impl Connection {
         self.answer(refused.slot, reason, refused.reason_string);
     }
 
+    /// Whether a PUBLISH of QoS 1 or 2 can be refused without being acknowledged; before 5.0 it cannot.
+    #[must_use]
+    pub fn can_refuse_publish(&self) -> bool {
+        self.hello.version == Version::V5
+    }
+
     /// Acknowledges a QoS 2 PUBLISH that the session has already [MQTT-4.3.3-10].
     pub fn acknowledge_duplicate(&mut self, received: Received) {
         self.acknowledge(received.discard());

@@ -107,6 +107,11 @@ const CONFINED: &[Confined] = &[
         because: "only these two talk to the outside",
     },
     Confined {
+        words: &["tikv_jemalloc_ctl", "tikv_jemallocator"],
+        to: &["broker/src/memory"],
+        because: "the allocator can be replaced",
+    },
+    Confined {
         words: &["redb"],
         to: &["broker/src/store/disk"],
         because: "the store's engine can be replaced",
@@ -150,6 +155,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("throttle", &["event"]),
     ("log", &["event"]),
     ("metrics", &[]),
+    ("memory", &[]),
     // `report` turns what the parts know into events, so that those need not know the parts.
     (
         "hub",
@@ -160,7 +166,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     (
         "net",
         &[
-            "config", "event", "hub", "metrics", "policy", "report", "throttle",
+            "config", "event", "hub", "memory", "metrics", "policy", "report", "throttle",
         ],
     ),
 ];
