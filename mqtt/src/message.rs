@@ -1,7 +1,7 @@
 //! The application message: what is routed, queued and retained.
 
 use crate::limits::VECTORED_PAYLOAD_BYTES_MIN;
-use crate::packet::{PublishProperties, QoS, Will};
+use crate::packet::{QoS, Will};
 use bytes::Bytes;
 use std::fmt;
 use std::time::{Duration, Instant};
@@ -97,7 +97,7 @@ impl Message {
             qos: will.qos,
             retain: will.retain,
             publisher,
-            expires_at: expires_at(&will.properties, now),
+            expires_at: expires_at(will.properties.message_expiry_seconds, now),
         })
     }
 
@@ -196,8 +196,8 @@ impl fmt::Debug for Message {
 }
 
 /// When a message received at `now` expires.
-pub(crate) fn expires_at(properties: &PublishProperties, now: Instant) -> Option<Instant> {
-    now.checked_add(Duration::from_secs(u64::from(properties.message_expiry_seconds?)))
+pub(crate) fn expires_at(expiry_seconds: Option<u32>, now: Instant) -> Option<Instant> {
+    now.checked_add(Duration::from_secs(u64::from(expiry_seconds?)))
 }
 
 #[cfg(test)]

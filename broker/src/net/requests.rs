@@ -57,7 +57,7 @@ pub(super) async fn handle<S: Socket>(client: &mut Client<S>, event: Event, now:
         Event::Reauthenticate(auth) => {
             let request = terms::reauthentication_request(
                 &client.identity,
-                auth,
+                *auth,
                 &client.cell.key.client_id,
                 client.gate.session(),
                 &client.peer,
@@ -203,7 +203,7 @@ fn judge_content<S: Socket>(client: &mut Client<S>, received: Received) -> Resul
                 let refusal = terms::refusal(ReasonCode::IMPLEMENTATION_SPECIFIC_ERROR, text);
                 return Err(refuse(client, received, &refusal));
             };
-            let moved = *topic != **received.topic();
+            let moved = *topic != *received.topic();
             let replaced = received.replace(topic, message.payload, forwarded, message.retain);
             if moved {
                 judge(client, replaced).map(Some)

@@ -161,7 +161,7 @@ pub(super) fn detach_will(will: Will, delay_seconds_max: u32) -> Will {
 pub(super) fn content_message(received: &Received) -> ContentMessage {
     let mut message = ContentMessage {
         topic: received.topic().to_string(),
-        payload: received.payload().clone(),
+        payload: received.payload_shared(),
         qos: received.qos() as u8,
         retain: received.retain(),
         content_type: None,
@@ -169,7 +169,7 @@ pub(super) fn content_message(received: &Received) -> ContentMessage {
         correlation_data: None,
         user_properties: Vec::new(),
     };
-    for property in ForwardedProperties::new(&received.properties().forwarded) {
+    for property in ForwardedProperties::new(received.forwarded()) {
         match property {
             ForwardedProperty::PayloadFormat(_) => {}
             ForwardedProperty::ContentType(text) => message.content_type = Some(text.to_string()),
@@ -189,7 +189,7 @@ pub(super) fn content_message(received: &Received) -> ContentMessage {
 pub(super) fn parts(received: &Received, message: &ContentMessage) -> Option<(TopicName, bytes::Bytes)> {
     let topic = TopicName::new(Text::try_from(message.topic.as_str()).ok()?).ok()?;
     let mut forwarded = ForwardedBuilder::new();
-    for property in ForwardedProperties::new(&received.properties().forwarded) {
+    for property in ForwardedProperties::new(received.forwarded()) {
         if let ForwardedProperty::PayloadFormat(_) = property {
             forwarded.push(property);
         }

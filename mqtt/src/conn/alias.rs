@@ -1,14 +1,14 @@
 //! Topic aliases (section 3.3.2.3.4). They live as long as the connection [MQTT-3.3.2-7].
 
 use super::Breach;
-use crate::topic::TopicName;
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
 
 /// The aliases the client has set. Memory at worst: `max` x (32 B + the longest topic).
 #[derive(Debug, Default)]
 pub(super) struct InboundAliases {
     max: u16,
-    topics: Vec<Option<TopicName>>,
+    topics: Vec<Option<Arc<str>>>,
 }
 
 impl InboundAliases {
@@ -19,38 +19,25 @@ impl InboundAliases {
         }
     }
 
-    /// The topic of a PUBLISH; learns and looks up aliases.
-    pub(super) fn resolve(
-        &mut self,
-        topic: Option<TopicName>,
-        alias: Option<u16>,
-    ) -> Result<TopicName, Breach> {
-        let Some(alias) = alias else {
-            return topic.ok_or(Breach::NoTopic);
-        };
-        if alias == 0 || alias > self.max {
+    /// What the alias stands for if there is no topic beside it; else learns it.
+    pub(super) fn resolve(&mut self, topic: &str, alias: u16) -> Result<Option<Arc<str>>, Breach> {
+        if alias > self.max {
             return Err(Breach::TopicAliasInvalid { alias, max: self.max }); // [MQTT-3.3.2-8], [MQTT-3.3.2-9]
         }
         let index = usize::from(alias) - 1;
-        match topic {
-            None => self
-                .topics
-                .get(index)
-                .cloned()
-                .flatten()
-                .ok_or(Breach::TopicAliasUnknown { alias }),
-            Some(topic) => {
-                if self.topics.len() <= index {
-                    self.topics.resize(index + 1, None);
-                }
-                if let Some(kept) = self.topics.get_mut(index)
-                    && kept.as_ref() != Some(&topic)
-                {
-                    *kept = Some(topic.detach());
-                }
-                Ok(topic)
-            }
+        if topic.is_empty() {
+            let kept = self.topics.get(index).cloned().flatten();
+            return kept.map(Some).ok_or(Breach::TopicAliasUnknown { alias });
         }
+        if self.topics.len() <= index {
+            self.topics.resize(index + 1, None);
+        }
+        if let Some(kept) = self.topics.get_mut(index)
+            && kept.as_deref() != Some(topic)
+        {
+            *kept = Some(topic.into());
+        }
+        Ok(None)
     }
 }
 

@@ -285,7 +285,7 @@ impl Connection {
             return Err(Breach::UnexpectedAuth); // [MQTT-4.12.0-3]
         }
         self.phase = Phase::Deciding;
-        Ok(Event::AuthResponse(auth))
+        Ok(Event::AuthResponse(Box::new(auth)))
     }
 
     /// An AUTH after CONNACK.
@@ -297,8 +297,8 @@ impl Connection {
             return Err(Breach::ReauthMethodChanged);
         }
         let event = match (reauth, auth.reason) {
-            (Reauth::None, ReasonCode::RE_AUTHENTICATE) => Event::Reauthenticate(auth),
-            (Reauth::Challenged, ReasonCode::CONTINUE_AUTHENTICATION) => Event::AuthResponse(auth),
+            (Reauth::None, ReasonCode::RE_AUTHENTICATE) => Event::Reauthenticate(Box::new(auth)),
+            (Reauth::Challenged, ReasonCode::CONTINUE_AUTHENTICATION) => Event::AuthResponse(Box::new(auth)),
             _ => return Err(Breach::UnexpectedAuth),
         };
         self.phase = Phase::Established(Reauth::Judging);

@@ -2,12 +2,13 @@
 
 use super::Breach;
 use super::alias::InboundAliases;
-use super::received::{Arrival, Slot};
-use crate::packet::{PacketId, Publish, QoS, Version};
+use crate::packet::{PacketId, QoS, Version};
 use crate::reason::ReasonCode;
 use crate::text::Text;
+use crate::wire::Layout;
 use std::collections::VecDeque;
 use std::num::NonZeroU16;
+use std::sync::Arc;
 
 /// What the client may do, as its CONNACK said.
 #[derive(Clone, Copy, Debug)]
@@ -25,7 +26,7 @@ pub(super) struct Answer {
     pub(super) packet_id: PacketId,
     pub(super) qos: QoS,
     pub(super) reason: ReasonCode,
-    pub(super) reason_string: Option<Text>,
+    pub(super) reason_string: Option<Box<Text>>,
 }
 
 #[derive(Debug)]
@@ -35,7 +36,7 @@ pub(super) struct Inbound {
     /// PUBLISHes that wait for their answer, in the order they came.
     waiting: VecDeque<Waiting>,
     /// The slot number of the first of them.
-    first_number: u64,
+    first_number: u32,
     /// QoS 1 PUBLISHes among them.
     qos1_open: usize,
     /// QoS 2 PUBLISHes of this connection that are not complete, sorted.
@@ -46,7 +47,8 @@ pub(super) struct Inbound {
 struct Waiting {
     packet_id: PacketId,
     qos: QoS,
-    answer: Option<(ReasonCode, Option<Text>)>,
+    answer: Option<ReasonCode>,
+    reason_string: Option<Box<Text>>,
 }
 
 impl Inbound {
@@ -76,41 +78,36 @@ impl Inbound {
         self.waiting.len()
     }
 
-    /// Takes in a PUBLISH: its topic resolved, its place in the order of answers assigned.
+    /// Takes in a PUBLISH: what its alias stands for, and its place in the order of answers.
+    #[inline]
     pub(super) fn receive(
         &mut self,
-        mut publish: Publish,
-        payload_bytes_max: u32,
-    ) -> Result<Arrival, Breach> {
-        if publish.qos > self.announced.qos_max {
+        packet: &Layout,
+        frame: &[u8],
+    ) -> Result<(Option<Arc<str>>, u32), Breach> {
+        if packet.qos > self.announced.qos_max {
             return Err(Breach::QosNotSupported);
         }
-        if publish.retain && !self.announced.retain_available {
+        if packet.retain && !self.announced.retain_available {
             return Err(Breach::RetainNotSupported);
         }
-        let topic = self
-            .aliases
-            .resolve(publish.topic.take(), publish.properties.topic_alias)?;
-        let slot = self.open(publish.qos, publish.packet_id)?;
-        let payload_too_large = publish.payload.len() > payload_bytes_max as usize;
-        Ok(Arrival {
-            topic,
-            publish,
-            payload_too_large,
-            packet_too_large: false,
-            slot,
-        })
+        let aliased = match packet.alias {
+            None if packet.has_topic() => None,
+            None => return Err(Breach::NoTopic),
+            Some(alias) => self.aliases.resolve(packet.topic(frame), alias.get())?,
+        };
+        let number = match packet.packet_id {
+            Some(packet_id) => self.open(packet.qos, packet_id)?,
+            None => 0,
+        };
+        Ok((aliased, number))
     }
 
-    fn open(&mut self, qos: QoS, packet_id: Option<PacketId>) -> Result<Slot, Breach> {
-        let number = self.first_number + self.waiting.len() as u64;
-        let Some(packet_id) = packet_id else {
-            return Ok(Slot {
-                number,
-                packet_id: None,
-                qos: QoS::AtMostOnce,
-            });
-        };
+    /// Assigns the number by which the answer finds its place.
+    fn open(&mut self, qos: QoS, packet_id: PacketId) -> Result<u32, Breach> {
+        // At most 65,536 wait, so that numbers may wrap around.
+        let waiting = u32::try_from(self.waiting.len()).unwrap_or(u32::MAX);
+        let number = self.first_number.wrapping_add(waiting);
         let qos2_index = match qos {
             QoS::ExactlyOnce => self.qos2_open.binary_search(&packet_id),
             QoS::AtLeastOnce | QoS::AtMostOnce => Err(0),
@@ -132,39 +129,39 @@ impl Inbound {
             packet_id,
             qos,
             answer: None,
+            reason_string: None,
         });
-        Ok(Slot {
-            number,
-            packet_id: Some(packet_id),
-            qos,
-        })
+        Ok(number)
     }
 
     /// Notes the answer to one PUBLISH. It leaves when those before it have left.
-    pub(super) fn answer(&mut self, slot: Slot, reason: ReasonCode, reason_string: Option<Text>) {
-        let Some(packet_id) = slot.packet_id else { return };
-        let index = slot
-            .number
-            .checked_sub(self.first_number)
-            .and_then(|index| usize::try_from(index).ok());
-        let waiting = index.and_then(|index| self.waiting.get_mut(index));
+    pub(super) fn answer(
+        &mut self,
+        packet_id: PacketId,
+        number: u32,
+        reason: ReasonCode,
+        reason_string: Option<Box<Text>>,
+    ) {
+        let index = number.wrapping_sub(self.first_number);
+        let waiting = self.waiting.get_mut(index as usize);
         let Some(waiting) = waiting.filter(|waiting| waiting.packet_id == packet_id) else {
             debug_assert!(false, "an acknowledgement for another connection");
             return;
         };
-        waiting.answer = Some((reason, reason_string));
+        waiting.answer = Some(reason);
+        waiting.reason_string = reason_string;
     }
 
     /// The next answer that may leave [MQTT-4.6.0-2], [MQTT-4.6.0-3].
     pub(super) fn next_answer(&mut self) -> Option<Answer> {
-        self.waiting.front()?.answer.as_ref()?;
+        let reason = self.waiting.front()?.answer?;
         let Waiting {
             packet_id,
             qos,
-            answer,
+            reason_string,
+            ..
         } = self.waiting.pop_front()?;
-        let (reason, reason_string) = answer?;
-        self.first_number += 1;
+        self.first_number = self.first_number.wrapping_add(1);
         if qos == QoS::AtLeastOnce {
             self.qos1_open -= 1;
         } else if reason.is_error() {

@@ -29,6 +29,7 @@
 
 mod alias;
 mod close;
+mod content;
 mod handshake;
 mod inbound;
 mod keepalive;
@@ -52,8 +53,7 @@ use bytes::BytesMut;
 use handshake::Hello;
 use inbound::Inbound;
 use keepalive::KeepAlive;
-use std::sync::Arc;
-use std::sync::atomic::AtomicU32;
+use received::Witness;
 use std::time::Instant;
 
 /// What a client did, or what happened to the connection.
@@ -62,10 +62,10 @@ pub enum Event {
     /// CONNECT: to be answered with [`Connection::accept`], [`Connection::refuse`] or [`Connection::challenge`].
     Connect(Box<Connect>),
     /// The answer to a challenge, before CONNACK or during re-authentication.
-    AuthResponse(Auth),
+    AuthResponse(Box<Auth>),
     /// Re-authentication (section 4.12.1): to be answered with [`Connection::reauthenticated`],
     /// [`Connection::challenge`] or [`Connection::disconnect`].
-    Reauthenticate(Auth),
+    Reauthenticate(Box<Auth>),
     /// PUBLISH.
     Publish(Received),
     /// The client releases a QoS 2 message: to be answered with [`Connection::pubcomp`].
@@ -142,7 +142,9 @@ pub struct Connection {
     /// PUBLISHes handed out and not yet returned.
     unanswered: u32,
     /// PUBLISHes dropped without a verdict.
-    unjudged: Arc<AtomicU32>,
+    unjudged: Witness,
+    /// A reference to that which the last PUBLISH brought back, for the next one.
+    witness: Option<Witness>,
     aliases: OutboundAliases,
     output: Output,
 }
@@ -167,7 +169,8 @@ impl Connection {
             held_back: false,
             inbound: Inbound::new(hello.nothing_announced()),
             unanswered: 0,
-            unjudged: Arc::default(),
+            unjudged: Witness::default(),
+            witness: None,
             aliases: OutboundAliases::default(),
             output: Output::default(),
             config,
@@ -179,9 +182,13 @@ impl Connection {
     ///
     /// `None`: more bytes are needed, a decision is awaited, answers must leave first, or the connection is closed.
     pub fn next(&mut self, input: &mut BytesMut, now: Instant) -> Option<Event> {
-        match self.receive(input, now) {
-            Ok(event) => event,
-            Err(cause) => Some(self.fail(cause)),
+        match self.next_publish(input, now) {
+            Some(Ok(received)) => Some(Event::Publish(received)),
+            Some(Err(cause)) => Some(self.fail(cause)),
+            None => match self.receive(input, now) {
+                Ok(event) => event,
+                Err(cause) => Some(self.fail(cause)),
+            },
         }
     }
 

@@ -1,15 +1,16 @@
 //! What the server sends: acknowledgements and deliveries.
 
+use super::Connection;
 use super::alias::Naming;
 use super::received::{Receipt, Received, Refused, Slot};
 use super::refusal::{self, listed};
-use super::{Connection, inbound};
 use crate::message::Message;
 use crate::packet::{Ack, Packet, PacketId, PacketType, QoS, SubAck, UnsubAck, Version};
 use crate::reason::ReasonCode;
 use crate::session::{Delivery, Outgoing};
 use crate::text::Text;
 use crate::wire::{self, PublishHead};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// What became of a delivery.
@@ -51,37 +52,59 @@ impl Connection {
         self.acknowledge(received.discard());
     }
 
-    fn answer(&mut self, slot: Slot, reason: ReasonCode, reason_string: Option<Text>) {
+    fn answer(&mut self, slot: Slot, reason: ReasonCode, reason_string: Option<Box<Text>>) {
         self.unanswered = self.unanswered.saturating_sub(1);
-        self.inbound.answer(slot, reason, reason_string);
+        self.witness = slot
+            .witness
+            .filter(|witness| Arc::ptr_eq(witness, &self.unjudged));
+        let Some(packet_id) = slot.packet_id else { return };
+        self.inbound.answer(packet_id, slot.number, reason, reason_string);
         while let Some(answer) = self.inbound.next_answer() {
-            let inbound::Answer {
-                packet_id,
-                qos,
-                reason,
-                reason_string,
-            } = answer;
-            let ack = Ack {
-                reason_string,
-                ..Ack::new(packet_id, reason)
-            };
-            self.send(if qos == QoS::AtLeastOnce {
-                Packet::PubAck(ack)
+            let packet = if answer.qos == QoS::AtLeastOnce {
+                PacketType::PubAck
             } else {
-                Packet::PubRec(ack)
-            });
+                PacketType::PubRec
+            };
+            self.send_ack(packet, answer.packet_id, answer.reason, answer.reason_string);
         }
     }
 
     /// Releases a QoS 2 message that the client received.
     pub fn pubrel(&mut self, packet_id: PacketId, reason: ReasonCode) {
-        self.send(Packet::PubRel(Ack::new(packet_id, reason)));
+        self.send_ack(PacketType::PubRel, packet_id, reason, None);
     }
 
     /// Completes a QoS 2 message of the client; 0x92 if it was not known.
     pub fn pubcomp(&mut self, packet_id: PacketId, reason: ReasonCode) {
         self.inbound.completed(packet_id);
-        self.send(Packet::PubComp(Ack::new(packet_id, reason)));
+        self.send_ack(PacketType::PubComp, packet_id, reason, None);
+    }
+
+    fn send_ack(
+        &mut self,
+        packet: PacketType,
+        packet_id: PacketId,
+        reason: ReasonCode,
+        reason_string: Option<Box<Text>>,
+    ) {
+        if !self.is_established() {
+            return;
+        }
+        // Nearly all say no more than which.
+        let bare = reason_string.is_none() && reason == ReasonCode::SUCCESS;
+        if bare && self.hello.packet_bytes_max >= wire::BARE_ACK_BYTES {
+            return wire::encode_bare_ack(packet, packet_id, &mut self.output);
+        }
+        let ack = Ack {
+            reason_string: reason_string.map(|text| *text),
+            ..Ack::new(packet_id, reason)
+        };
+        self.send(match packet {
+            PacketType::PubAck => Packet::PubAck(ack),
+            PacketType::PubRec => Packet::PubRec(ack),
+            PacketType::PubRel => Packet::PubRel(ack),
+            _ => Packet::PubComp(ack),
+        });
     }
 
     /// Answers SUBSCRIBE.

@@ -1,14 +1,67 @@
 //! One packet from the client, in the phase the connection is in.
 
-use super::received::Received;
+use super::content::Content;
+use super::received::{Received, TooLarge};
 use super::{Breach, CloseCause, Connection, Event, Phase, Reauth};
-use crate::packet::{Packet, Publish, Version};
-use crate::wire;
+use crate::packet::{Packet, PacketType};
+use crate::wire::{self, Header, Incoming, Layout};
 use bytes::BytesMut;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 impl Connection {
+    /// The way of a PUBLISH, apart from that of all else: it is the packet that comes in thousands, and built in its
+    /// place. `None`: something else is next.
+    #[inline]
+    pub(super) fn next_publish(
+        &mut self,
+        input: &mut BytesMut,
+        now: Instant,
+    ) -> Option<Result<Received, CloseCause>> {
+        if !self.is_established() || !matches!(self.may_read(now), Ok(true)) {
+            return None;
+        }
+        let version = self.hello.version;
+        let header = match wire::peek(input, version, &self.limits) {
+            Ok(Some(header)) if header.packet_type == PacketType::Publish => header,
+            _ => return None,
+        };
+        self.packet_bytes = u32::try_from(header.packet_bytes).unwrap_or(u32::MAX);
+        let frame = wire::take_frame(input, header);
+        let (layout, copied) = match Layout::read(header.flags, &frame, version) {
+            Ok(read) => read,
+            Err(error) => return Some(Err(CloseCause::Wire(error))),
+        };
+        let (aliased, number) = match self.inbound.receive(&layout, &frame) {
+            Ok(received) => received,
+            Err(breach) => return Some(Err(CloseCause::Breach(breach))),
+        };
+        self.keep_alive.heard(now);
+        self.unanswered += 1;
+        let too_large = TooLarge {
+            payload: layout.payload_bytes(&frame) > self.payload_bytes_max as usize,
+            packet: self.packet_bytes > self.packet_bytes_max,
+        };
+        let witness = match self.witness.take() {
+            Some(witness) => witness,
+            None => Arc::clone(&self.unjudged),
+        };
+        let packet = Incoming {
+            frame,
+            layout,
+            copied,
+        };
+        Some(Ok(Received::new(
+            Content::new(packet, aliased),
+            number,
+            too_large,
+            witness,
+        )))
+    }
+
+    /// Any packet but PUBLISH.
+    #[inline(never)]
     pub(super) fn receive(
         &mut self,
         input: &mut BytesMut,
@@ -18,16 +71,17 @@ impl Connection {
             match self.phase {
                 Phase::AwaitingConnect => {
                     let before = input.len();
-                    let connect = wire::decode_connect(input, &self.limits).map_err(CloseCause::Connect);
-                    self.count(&connect, before - input.len());
-                    return connect?.map_or(Ok(None), |connect| self.greet(connect));
+                    let connect = wire::decode_connect(input, &self.limits);
+                    self.packet_bytes = u32::try_from(before - input.len()).unwrap_or(u32::MAX);
+                    let connect = connect.map_err(CloseCause::Connect)?;
+                    return connect.map_or(Ok(None), |connect| self.greet(connect));
                 }
                 Phase::Deciding | Phase::Closed => return Ok(None),
                 Phase::Challenged => {
-                    let Some(packet) = self.decode(input)? else {
+                    let Some(header) = self.peek(input)? else {
                         return Ok(None);
                     };
-                    let event = match packet {
+                    let event = match self.take(input, header)? {
                         Packet::Auth(auth) => self.continue_handshake(auth),
                         Packet::Disconnect(disconnect) => self.client_disconnects(disconnect),
                         _ => Err(Breach::BeforeConnAck), // [MQTT-3.1.2-30]
@@ -38,9 +92,17 @@ impl Connection {
                     if !self.may_read(now)? {
                         return Ok(None);
                     }
-                    let Some(packet) = self.decode(input)? else {
+                    let Some(header) = self.peek(input)? else {
                         return Ok(None);
                     };
+                    if header.packet_type == PacketType::Publish {
+                        return match self.next_publish(input, now) {
+                            Some(Ok(received)) => Ok(Some(Event::Publish(received))),
+                            Some(Err(cause)) => Err(cause),
+                            None => Ok(None),
+                        };
+                    }
+                    let packet = self.take(input, header)?;
                     self.keep_alive.heard(now);
                     if let Some(event) = self.dispatch(packet, reauth).map_err(CloseCause::Breach)? {
                         return Ok(Some(event));
@@ -50,22 +112,26 @@ impl Connection {
         }
     }
 
-    fn decode(&mut self, input: &mut BytesMut) -> Result<Option<Packet>, CloseCause> {
-        let before = input.len();
-        let packet = wire::decode(input, self.hello.version, &self.limits).map_err(CloseCause::Wire);
-        self.count(&packet, before - input.len());
-        let packet = packet?;
-        if let Some(packet) = &packet {
-            wire::check_from_client(packet).map_err(|violation| CloseCause::Wire(violation.into()))?;
+    /// The fixed header of the next packet, once all of the packet is there.
+    #[inline]
+    fn peek(&mut self, input: &BytesMut) -> Result<Option<Header>, CloseCause> {
+        match wire::peek(input, self.hello.version, &self.limits) {
+            Ok(Some(header)) => {
+                self.packet_bytes = u32::try_from(header.packet_bytes).unwrap_or(u32::MAX);
+                Ok(Some(header))
+            }
+            Ok(None) => Ok(None),
+            Err(error) => {
+                self.packet_bytes = 0;
+                Err(CloseCause::Wire(error))
+            }
         }
-        Ok(packet)
     }
 
-    /// Notes the size of a packet, unless it is not complete yet.
-    fn count<P>(&mut self, packet: &Result<Option<P>, CloseCause>, bytes: usize) {
-        if !matches!(packet, Ok(None)) {
-            self.packet_bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
-        }
+    fn take(&mut self, input: &mut BytesMut, header: Header) -> Result<Packet, CloseCause> {
+        let packet = wire::take(input, header, self.hello.version).map_err(CloseCause::Wire)?;
+        wire::check_from_client(&packet).map_err(|violation| CloseCause::Wire(violation.into()))?;
+        Ok(packet)
     }
 
     /// Whether the next packet may be looked at.
@@ -92,7 +158,6 @@ impl Connection {
     /// `None`: answered already.
     fn dispatch(&mut self, packet: Packet, reauth: Reauth) -> Result<Option<Event>, Breach> {
         let event = match packet {
-            Packet::Publish(publish) => self.receive_publish(publish)?,
             Packet::PubAck(ack) => Event::PubAck {
                 packet_id: ack.packet_id,
                 reason: ack.reason,
@@ -115,19 +180,15 @@ impl Connection {
             Packet::Disconnect(disconnect) => self.client_disconnects(disconnect)?,
             Packet::Auth(auth) => self.reauthenticate(auth, reauth)?,
             Packet::Connect(_) => return Err(Breach::SecondConnect),
-            // `decode` let no packet of a server pass.
-            Packet::ConnAck(_) | Packet::SubAck(_) | Packet::UnsubAck(_) | Packet::PingResp => {
+            // A PUBLISH does not come this way, and `take` let no packet of a server pass.
+            Packet::Publish(_)
+            | Packet::ConnAck(_)
+            | Packet::SubAck(_)
+            | Packet::UnsubAck(_)
+            | Packet::PingResp => {
                 return Ok(None);
             }
         };
         Ok(Some(event))
-    }
-
-    fn receive_publish(&mut self, publish: Publish) -> Result<Event, Breach> {
-        debug_assert!(self.hello.version == Version::V5 || publish.properties.topic_alias.is_none());
-        let mut arrival = self.inbound.receive(publish, self.payload_bytes_max)?;
-        arrival.packet_too_large = self.packet_bytes > self.packet_bytes_max;
-        self.unanswered += 1;
-        Ok(Event::Publish(Received::new(arrival, &self.unjudged)))
     }
 }

@@ -1,7 +1,8 @@
 //! One PUBLISH from the client, from unjudged to acknowledged: `Received → Accepted | Refused → Receipt`.
 
+use super::content::Content;
 use crate::message::{Message, MessageParts, expires_at};
-use crate::packet::{PacketId, PublishProperties, QoS};
+use crate::packet::{PacketId, QoS};
 use crate::reason::ReasonCode;
 use crate::text::Text;
 use crate::topic::TopicName;
@@ -34,20 +35,17 @@ use std::time::Instant;
 #[derive(Debug)]
 pub struct Received {
     content: Content,
-    dup: bool,
-    payload_too_large: bool,
-    packet_too_large: bool,
-    slot: Slot,
+    /// See [`Slot`].
+    number: u32,
+    too_large: TooLarge,
     guard: Guard,
 }
 
-#[derive(Debug)]
-struct Content {
-    topic: TopicName,
-    payload: Bytes,
-    properties: PublishProperties,
-    qos: QoS,
-    retain: bool,
+/// What is above the client's limits.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct TooLarge {
+    pub(super) payload: bool,
+    pub(super) packet: bool,
 }
 
 /// A PUBLISH that may be routed.
@@ -64,7 +62,7 @@ pub struct Accepted {
 pub struct Refused {
     pub(super) slot: Slot,
     pub(super) reason: ReasonCode,
-    pub(super) reason_string: Option<Text>,
+    pub(super) reason_string: Option<Box<Text>>,
 }
 
 /// The right to acknowledge a PUBLISH, on the connection it came from.
@@ -76,115 +74,103 @@ pub struct Receipt {
 }
 
 /// Which PUBLISH of its connection, and what it is answered with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(super) struct Slot {
     /// Counts the PUBLISHes with QoS 1 and 2 of the connection.
-    pub(super) number: u64,
+    pub(super) number: u32,
     /// `None`: QoS 0, not answered.
     pub(super) packet_id: Option<PacketId>,
-    /// As received: a content policy that changes the message does not change the exchange.
-    pub(super) qos: QoS,
+    /// The connection gets it back for the next PUBLISH.
+    pub(super) witness: Option<Witness>,
 }
+
+/// Counts the PUBLISHes of a connection that were dropped before they were judged.
+pub(super) type Witness = Arc<AtomicU32>;
 
 /// Notices a [`Received`] that is dropped before it was judged.
 #[derive(Debug)]
-pub(super) struct Guard {
-    dropped: Arc<AtomicU32>,
-    judged: bool,
-}
-
-impl Guard {
-    fn judged(mut self) {
-        self.judged = true;
-    }
-}
+struct Guard(Option<Witness>);
 
 impl Drop for Guard {
     fn drop(&mut self) {
-        if !self.judged {
-            self.dropped.fetch_add(1, Ordering::Relaxed);
+        if let Some(witness) = &self.0 {
+            witness.fetch_add(1, Ordering::Relaxed);
         }
     }
 }
 
-/// What the decoder and the connection know of a PUBLISH.
-#[derive(Debug)]
-pub(super) struct Arrival {
-    pub(super) topic: TopicName,
-    pub(super) publish: crate::packet::Publish,
-    pub(super) payload_too_large: bool,
-    pub(super) packet_too_large: bool,
-    pub(super) slot: Slot,
-}
-
 impl Received {
-    pub(super) fn new(arrival: Arrival, dropped: &Arc<AtomicU32>) -> Self {
-        let Arrival {
-            topic,
-            publish,
-            payload_too_large,
-            packet_too_large,
-            slot,
-        } = arrival;
+    #[inline]
+    pub(super) fn new(content: Content, number: u32, too_large: TooLarge, witness: Witness) -> Self {
         Self {
-            content: Content {
-                topic,
-                payload: publish.payload,
-                properties: publish.properties,
-                qos: publish.qos,
-                retain: publish.retain,
-            },
-            dup: publish.dup,
-            payload_too_large,
-            packet_too_large,
-            slot,
-            guard: Guard {
-                dropped: Arc::clone(dropped),
-                judged: false,
-            },
+            content,
+            number,
+            too_large,
+            guard: Guard(Some(witness)),
+        }
+    }
+
+    /// It is judged.
+    fn slot(&mut self) -> Slot {
+        Slot {
+            number: self.number,
+            packet_id: self.packet_id(),
+            witness: self.guard.0.take(),
         }
     }
 
     /// Topic, without a mount point.
     #[must_use]
-    pub fn topic(&self) -> &TopicName {
-        &self.content.topic
+    pub fn topic(&self) -> &str {
+        self.content.topic()
     }
 
     /// Quality of service.
     #[must_use]
     pub fn qos(&self) -> QoS {
-        self.content.qos
+        self.content.qos()
     }
 
     /// RETAIN.
     #[must_use]
     pub fn retain(&self) -> bool {
-        self.content.retain
+        self.content.retain()
     }
 
     /// DUP. It is no reason to treat the message otherwise [MQTT-4.3.2-5].
     #[must_use]
     pub fn dup(&self) -> bool {
-        self.dup
+        self.content.layout().dup
     }
 
     /// Present exactly when QoS is above 0.
     #[must_use]
     pub fn packet_id(&self) -> Option<PacketId> {
-        self.slot.packet_id
+        self.content.layout().packet_id
     }
 
     /// Application message.
     #[must_use]
-    pub fn payload(&self) -> &Bytes {
-        &self.content.payload
+    pub fn payload(&self) -> &[u8] {
+        self.content.payload()
     }
 
-    /// Properties.
+    /// Application message, shared with the read buffer.
     #[must_use]
-    pub fn properties(&self) -> &PublishProperties {
-        &self.content.properties
+    pub fn payload_shared(&self) -> Bytes {
+        self.content.payload_shared()
+    }
+
+    /// Encoded properties that are passed on unchanged, see [`crate::packet::PublishProperties::forwarded`].
+    #[must_use]
+    pub fn forwarded(&self) -> &[u8] {
+        self.content.forwarded()
+    }
+
+    /// Message Expiry Interval in seconds.
+    #[must_use]
+    pub fn message_expiry_seconds(&self) -> Option<u32> {
+        self.content.layout().expiry_seconds()
     }
 
     /// Whether the payload is above the client's `payload_bytes_max`: refuse it with Quota exceeded (0x97).
@@ -192,51 +178,46 @@ impl Received {
     /// Packet too large (0x95) ends a connection and is for packets above the announced Maximum Packet Size only.
     #[must_use]
     pub fn payload_too_large(&self) -> bool {
-        self.payload_too_large
+        self.too_large.payload
     }
 
     /// Whether the whole packet is above what [`super::Connection::set_packet_bytes_max`] lowered the maximum to since
     /// CONNACK announced it: refuse it with Quota exceeded (0x97).
     #[must_use]
     pub fn packet_too_large(&self) -> bool {
-        self.packet_too_large
+        self.too_large.packet
     }
 
     /// It may be routed.
-    pub fn accept(self) -> Accepted {
-        self.guard.judged();
+    #[inline]
+    pub fn accept(mut self) -> Accepted {
         Accepted {
+            slot: self.slot(),
             content: self.content,
-            slot: self.slot,
         }
     }
 
     /// It may not; `reason` is 0x80 or above.
-    pub fn refuse(self, reason: ReasonCode) -> Refused {
+    pub fn refuse(mut self, reason: ReasonCode) -> Refused {
         debug_assert!(reason.is_error(), "a refusal with {reason}");
-        self.guard.judged();
         Refused {
-            slot: self.slot,
+            slot: self.slot(),
             reason,
             reason_string: None,
         }
     }
 
     /// It is not routed, and the client is told that it was received.
-    pub fn discard(self) -> Receipt {
-        self.guard.judged();
+    pub fn discard(mut self) -> Receipt {
         Receipt {
-            slot: self.slot,
+            slot: self.slot(),
             reason: ReasonCode::SUCCESS,
         }
     }
 
     /// Another message in its place, which is to be judged again; `forwarded` are its encoded properties.
     pub fn replace(mut self, topic: TopicName, payload: Bytes, forwarded: Bytes, retain: bool) -> Self {
-        self.content.topic = topic;
-        self.content.payload = payload;
-        self.content.properties.forwarded = forwarded;
-        self.content.retain = retain;
+        self.content.replace(topic, payload, forwarded, retain);
         self
     }
 }
@@ -246,37 +227,26 @@ impl Accepted {
     ///
     /// `publisher` is the number of the session, for No Local. The message's expiry counts from `now`.
     pub fn into_message(self, mountpoint: &str, publisher: u64, now: Instant) -> (Message, Receipt) {
-        let Content {
-            topic,
-            payload,
-            properties,
-            qos,
-            retain,
-        } = self.content;
+        let Self { content, slot } = self;
         let message = Message::new(MessageParts {
             mountpoint,
-            topic: &topic,
-            payload: &payload,
-            forwarded: &properties.forwarded,
-            qos,
-            retain,
+            topic: content.topic(),
+            payload: content.payload(),
+            forwarded: content.forwarded(),
+            qos: content.qos(),
+            retain: content.retain(),
             publisher,
-            expires_at: expires_at(&properties, now),
+            expires_at: expires_at(content.layout().expiry_seconds(), now),
         });
-        (
-            message,
-            Receipt {
-                slot: self.slot,
-                reason: ReasonCode::SUCCESS,
-            },
-        )
+        let reason = ReasonCode::SUCCESS;
+        (message, Receipt { slot, reason })
     }
 }
 
 impl Refused {
     /// With an explanation, for clients that can be given one.
     pub fn explain(mut self, reason_string: Text) -> Self {
-        self.reason_string = Some(reason_string);
+        self.reason_string = Some(Box::new(reason_string));
         self
     }
 

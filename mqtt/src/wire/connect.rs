@@ -157,10 +157,11 @@ fn take_will(cursor: &mut Cursor<'_>, frame: &Bytes, version: Version, flags: u8
     let mut delay_seconds = 0;
     let mut properties = PublishProperties::default();
     if version == Version::V5 {
-        let found = take_message_properties(frame, cursor.take_block()?, Carrier::WILL)?;
+        let block = cursor.take_block()?;
+        let found = take_message_properties(block, Carrier::WILL)?;
         delay_seconds = found.delay_seconds;
         properties = PublishProperties {
-            forwarded: found.forwarded,
+            forwarded: found.forwarded.into_bytes(frame, block),
             message_expiry_seconds: found.expiry_seconds,
             ..PublishProperties::default()
         };

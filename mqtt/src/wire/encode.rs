@@ -4,7 +4,7 @@ use super::output::Output;
 use super::primitive::{Counter, Sink, varint_bytes};
 use super::publish::{PublishHead, encode_publish};
 use super::{ack, auth, connack, connect, disconnect, subscribe, unsubscribe};
-use crate::packet::{Packet, PacketType, Publish, UserProperties, Version};
+use crate::packet::{Packet, PacketId, PacketType, Publish, UserProperties, Version};
 use crate::text::Text;
 
 /// Appends `packet` as this version has it; a CONNECT names its own.
@@ -51,6 +51,15 @@ pub fn encode_within(
         }
         _ => false,
     }
+}
+
+/// Bytes of an acknowledgement that says success and nothing else: the same in all versions.
+pub(crate) const BARE_ACK_BYTES: u32 = 4;
+
+/// Appends a PUBACK, PUBREC, PUBREL or PUBCOMP that says success and nothing else.
+pub(crate) fn encode_bare_ack(packet: PacketType, packet_id: PacketId, out: &mut Output) {
+    let [high, low] = packet_id.get().to_be_bytes();
+    out.put_slice(&[first_byte(packet), 2, high, low]);
 }
 
 /// What may be left out of an answer to make it fit.

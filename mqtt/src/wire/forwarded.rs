@@ -5,6 +5,7 @@ use super::primitive::Sink;
 use super::property::{Carrier, Pair, Properties, Property, Topic};
 use crate::limits::FIELD_BYTES_MAX;
 use bytes::{Bytes, BytesMut};
+use std::ops::Range;
 
 /// One property of a message that is passed on unchanged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -116,31 +117,45 @@ impl ForwardedBuilder {
 }
 
 /// What a property block of a PUBLISH or of a will says to the server, and the part it passes on.
+#[derive(Default)]
 pub(crate) struct MessageProperties {
-    pub(crate) forwarded: Bytes,
+    pub(crate) forwarded: Forwarded,
     pub(crate) expiry_seconds: Option<u32>,
     pub(crate) alias: Option<u16>,
     pub(crate) delay_seconds: u32,
     pub(crate) subscription_ids: Vec<u32>,
 }
 
-/// Validates the block, a part of `frame`. Allocates only for subscription identifiers and where properties for the
-/// server stand between those to forward: then the latter are copied together.
+/// Where the properties to forward are.
+#[derive(Default)]
+pub(crate) enum Forwarded {
+    /// There are none.
+    #[default]
+    None,
+    /// They are this part of the block.
+    Part(Range<usize>),
+    /// Properties for the server stood between them: copied together.
+    Copied(Bytes),
+}
+
+impl Forwarded {
+    /// The properties, shared with the frame that `block` is a part of.
+    pub(crate) fn into_bytes(self, frame: &Bytes, block: &[u8]) -> Bytes {
+        match self {
+            Self::None => Bytes::new(),
+            Self::Part(part) => frame.slice_ref(block.get(part).unwrap_or_default()),
+            Self::Copied(bytes) => bytes,
+        }
+    }
+}
+
+/// Validates the block. Allocates only for subscription identifiers and where properties for the server stand between
+/// those to forward: then the latter are copied together.
 pub(crate) fn take_message_properties(
-    frame: &Bytes,
     block: &[u8],
     carrier: Carrier,
 ) -> Result<MessageProperties, WireError> {
-    let mut found = MessageProperties {
-        forwarded: Bytes::new(),
-        expiry_seconds: None,
-        alias: None,
-        delay_seconds: 0,
-        subscription_ids: Vec::new(),
-    };
-    if block.is_empty() {
-        return Ok(found);
-    }
+    let mut found = MessageProperties::default();
     let mut properties = Properties::new(block, carrier);
     let mut runs = Runs::default();
     loop {
@@ -155,12 +170,9 @@ pub(crate) fn take_message_properties(
         }
     }
     found.forwarded = match runs {
-        Runs { count: 0, .. } => Bytes::new(),
-        Runs { count: 1, start, end } => {
-            let part = block.get(start..end).unwrap_or_default();
-            frame.slice_ref(part)
-        }
-        Runs { .. } => copy_forwarded(block, carrier)?,
+        Runs { count: 0, .. } => Forwarded::None,
+        Runs { count: 1, start, end } => Forwarded::Part(start..end),
+        Runs { .. } => Forwarded::Copied(copy_forwarded(block, carrier)?),
     };
     Ok(found)
 }

@@ -23,15 +23,17 @@ mod unsubscribe;
 mod user;
 
 pub use direction::check_from_client;
+pub(crate) use encode::{BARE_ACK_BYTES, encode_bare_ack};
 pub use encode::{encode, encode_within};
 pub use error::{ConnectAnswer, ConnectError, Malformed, Violation, WireError};
+pub(crate) use header::Header;
 pub use output::Output;
+pub(crate) use publish::{Incoming, Layout};
 pub use publish::{PublishHead, encode_publish, encode_publish_copied, publish_bytes};
 
 use crate::limits::PACKET_BYTES_MAX_DEFAULT;
 use crate::packet::{Connect, Packet, PacketType, Version};
 use bytes::{Bytes, BytesMut};
-use header::Header;
 use primitive::Cursor;
 
 /// Limits in force for the next packet; they may change from one call to the next.
@@ -61,13 +63,26 @@ pub fn decode(
     version: Version,
     limits: &DecodeLimits,
 ) -> Result<Option<Packet>, WireError> {
-    let Some(header) = header::peek(input, version, limits.packet_bytes_max)? else {
+    let Some(header) = peek(input, version, limits)? else {
         return Ok(None);
     };
-    let Some(frame) = take_frame(input, header) else {
-        return Ok(None);
-    };
-    decode_frame(header, frame, version).map(Some)
+    take(input, header, version).map(Some)
+}
+
+/// The fixed header of the packet at the front of `input`, once all of the packet is there.
+#[inline]
+pub(crate) fn peek(
+    input: &BytesMut,
+    version: Version,
+    limits: &DecodeLimits,
+) -> Result<Option<Header>, WireError> {
+    let header = header::peek(input, version, limits.packet_bytes_max)?;
+    Ok(header.filter(|header| header.packet_bytes <= input.len()))
+}
+
+/// Takes the packet that [`peek`] found off `input`.
+pub(crate) fn take(input: &mut BytesMut, header: Header, version: Version) -> Result<Packet, WireError> {
+    decode_frame(header, take_frame(input, header), version)
 }
 
 /// Takes the first packet of a connection off `input`: CONNECT, of any version. `None`: more bytes are needed.
@@ -93,20 +108,18 @@ pub fn decode_connect(
             return Err(connect::refusal(cause, version));
         }
     };
-    let Some(frame) = take_frame(input, header) else {
+    if input.len() < header.packet_bytes {
         return Ok(None);
-    };
-    connect::decode(&frame).map(|connect| Some(Box::new(connect)))
+    }
+    connect::decode(&take_frame(input, header)).map(|connect| Some(Box::new(connect)))
 }
 
-/// The body of the packet, once all of it is there.
-fn take_frame(input: &mut BytesMut, header: Header) -> Option<Bytes> {
-    if input.len() < header.packet_bytes {
-        return None;
-    }
+/// The body of the packet, all of which is there.
+#[inline]
+pub(crate) fn take_frame(input: &mut BytesMut, header: Header) -> Bytes {
     let mut frame = input.split_to(header.packet_bytes).freeze();
     bytes::Buf::advance(&mut frame, header.header_bytes);
-    Some(frame)
+    frame
 }
 
 fn decode_frame(header: Header, frame: Bytes, version: Version) -> Result<Packet, WireError> {

@@ -1,13 +1,13 @@
 //! PUBLISH (section 3.3): decoded without allocating, encoded per subscriber without allocating.
 
 use super::error::{Malformed, Violation, WireError};
-use super::forwarded::take_message_properties;
+use super::forwarded::{Forwarded, MessageProperties, take_message_properties};
 use super::output::Output;
 use super::primitive::{Cursor, Sink, varint_bytes};
-use super::property::{Carrier, Property, SubscriptionId};
+use super::property::{Carrier, Property, SUBSCRIPTION_ID, SubscriptionId};
 use crate::limits::VECTORED_PAYLOAD_BYTES_MIN;
 use crate::packet::{PacketId, PacketType, Publish, PublishProperties, QoS, Version};
-use crate::text::Text;
+use crate::text::{self, Text};
 use crate::topic::{NameError, TopicName};
 use bytes::{Buf, Bytes};
 use std::num::{NonZeroU16, NonZeroU32};
@@ -15,41 +15,175 @@ use std::num::{NonZeroU16, NonZeroU32};
 const DUP: u8 = 0b1000;
 const QOS_SHIFT: u8 = 1;
 const RETAIN: u8 = 0b0001;
+/// Bytes of the length in front of a string.
+const STRING_LEN_BYTES: usize = 2;
+
+/// A PUBLISH as a connection takes it in: one shared frame and where its parts are in it.
+///
+/// A message is handed on several times before it is routed. This is small beside [`Publish`], and one count of
+/// references instead of three.
+#[derive(Debug)]
+pub(crate) struct Incoming {
+    /// The packet without its fixed header.
+    pub(crate) frame: Bytes,
+    pub(crate) layout: Layout,
+    /// Only where the properties to forward are not one part of the frame.
+    pub(crate) copied: Option<Box<Bytes>>,
+}
+
+/// What the frame of a PUBLISH says and where, by every rule that one packet can break. Nothing in it must be dropped,
+/// so that it is put together in registers.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Layout {
+    forwarded_start: u32,
+    forwarded_bytes: u32,
+    payload_start: u32,
+    expiry_seconds: u32,
+    has_expiry: bool,
+    topic_bytes: u16,
+    pub(crate) packet_id: Option<PacketId>,
+    pub(crate) alias: Option<NonZeroU16>,
+    pub(crate) dup: bool,
+    pub(crate) qos: QoS,
+    pub(crate) retain: bool,
+}
+
+impl Layout {
+    /// Reads the frame of a PUBLISH; with it the properties to forward, if they had to be copied together.
+    #[inline(always)]
+    #[allow(
+        clippy::inline_always,
+        reason = "receive_speed: a copy of it through memory costs more than reading it"
+    )]
+    pub(crate) fn read(
+        flags: u8,
+        frame: &[u8],
+        version: Version,
+    ) -> Result<(Self, Option<Box<Bytes>>), WireError> {
+        let head = Head::take(flags, frame, version)?;
+        let mut layout = Self {
+            forwarded_start: 0,
+            forwarded_bytes: 0,
+            payload_start: place(head.payload_start),
+            expiry_seconds: 0,
+            has_expiry: false,
+            topic_bytes: u16::try_from(head.topic.len()).unwrap_or(u16::MAX),
+            packet_id: head.packet_id,
+            alias: None,
+            dup: head.dup,
+            qos: head.qos,
+            retain: flags & RETAIN != 0,
+        };
+        if head.block.is_empty() {
+            head.check_topic(false, version)?;
+            return Ok((layout, None));
+        }
+        let properties = take_message_properties(head.block, Carrier::PUBLISH)?;
+        head.check_topic(properties.alias.is_some(), version)?;
+        // [MQTT-3.3.4-6]
+        if !properties.subscription_ids.is_empty() {
+            return Err(Violation::ServerProperty(PacketType::Publish, SUBSCRIPTION_ID).into());
+        }
+        let copied = layout.add(head.payload_start - head.block.len(), properties);
+        Ok((layout, copied))
+    }
+
+    fn add(&mut self, block_start: usize, properties: MessageProperties) -> Option<Box<Bytes>> {
+        if let Some(seconds) = properties.expiry_seconds {
+            self.expiry_seconds = seconds;
+            self.has_expiry = true;
+        }
+        self.alias = properties.alias.and_then(NonZeroU16::new);
+        match properties.forwarded {
+            Forwarded::None => None,
+            Forwarded::Part(part) => {
+                self.forwarded_start = place(block_start + part.start);
+                self.forwarded_bytes = place(part.len());
+                None
+            }
+            Forwarded::Copied(bytes) => Some(Box::new(bytes)),
+        }
+    }
+
+    /// The topic; empty where an alias stands for it.
+    pub(crate) fn topic<'a>(&self, frame: &'a [u8]) -> &'a str {
+        let end = STRING_LEN_BYTES + usize::from(self.topic_bytes);
+        let topic = frame.get(STRING_LEN_BYTES..end).unwrap_or_default();
+        // It was a string when the layout was read; checked again rather than trusted with `unsafe`.
+        std::str::from_utf8(topic).unwrap_or_default()
+    }
+
+    /// False: an alias stands for it.
+    pub(crate) fn has_topic(&self) -> bool {
+        self.topic_bytes > 0
+    }
+
+    pub(crate) fn payload_bytes(&self, frame: &[u8]) -> usize {
+        frame.len() - self.payload_start as usize
+    }
+
+    pub(crate) fn expiry_seconds(&self) -> Option<u32> {
+        self.has_expiry.then_some(self.expiry_seconds)
+    }
+}
+
+impl Incoming {
+    /// The topic; empty where an alias stands for it.
+    pub(crate) fn topic(&self) -> &str {
+        self.layout.topic(&self.frame)
+    }
+
+    pub(crate) fn payload(&self) -> &[u8] {
+        let start = self.layout.payload_start as usize;
+        self.frame.get(start..).unwrap_or_default()
+    }
+
+    /// The payload, shared with the frame.
+    pub(crate) fn payload_shared(&self) -> Bytes {
+        self.frame.slice_ref(self.payload())
+    }
+
+    /// See [`PublishProperties::forwarded`].
+    pub(crate) fn forwarded(&self) -> &[u8] {
+        if let Some(copied) = &self.copied {
+            return copied;
+        }
+        let start = self.layout.forwarded_start as usize;
+        let end = start + self.layout.forwarded_bytes as usize;
+        self.frame.get(start..end).unwrap_or_default()
+    }
+}
+
+/// A place in a frame, which is smaller than 256 MiB.
+fn place(at: usize) -> u32 {
+    u32::try_from(at).unwrap_or(u32::MAX)
+}
 
 pub(crate) fn decode(flags: u8, mut frame: Bytes, version: Version) -> Result<Publish, WireError> {
-    let qos = QoS::new(flags >> QOS_SHIFT & 0b11).ok_or(Malformed::PublishQos3)?;
-    let dup = flags & DUP != 0;
-    if dup && qos == QoS::AtMostOnce {
-        return Err(Malformed::DupAtQos0.into());
-    }
-    let mut cursor = Cursor::new(&frame);
-    let topic = cursor.take_str()?;
-    let packet_id = match qos {
-        QoS::AtMostOnce => None,
-        QoS::AtLeastOnce | QoS::ExactlyOnce => Some(cursor.take_packet_id()?),
+    let head = Head::take(flags, &frame, version)?;
+    let found = take_message_properties(head.block, Carrier::PUBLISH)?;
+    head.check_topic(found.alias.is_some(), version)?;
+    let properties = PublishProperties {
+        forwarded: found.forwarded.into_bytes(&frame, head.block),
+        message_expiry_seconds: found.expiry_seconds,
+        topic_alias: found.alias,
+        subscription_ids: found.subscription_ids,
     };
-    let properties = match version {
-        Version::V31 | Version::V311 => PublishProperties::default(),
-        Version::V5 => {
-            let found = take_message_properties(&frame, cursor.take_block()?, Carrier::PUBLISH)?;
-            PublishProperties {
-                forwarded: found.forwarded,
-                message_expiry_seconds: found.expiry_seconds,
-                topic_alias: found.alias,
-                subscription_ids: found.subscription_ids,
-            }
+    let topic = match head.topic {
+        [] => None,
+        topic => {
+            let text = Text::new(frame.slice_ref(topic)).map_err(Malformed::from)?;
+            Some(TopicName::new(text).map_err(Malformed::TopicName)?)
         }
     };
-    let topic = match TopicName::new(Text::part_of(&frame, topic)) {
-        Ok(topic) => Some(topic),
-        Err(NameError::Empty) if properties.topic_alias.is_some() => None,
-        Err(NameError::Empty) if version == Version::V5 => {
-            return Err(Violation::EmptyTopicWithoutAlias.into());
-        }
-        Err(error) => return Err(Malformed::TopicName(error).into()),
-    };
-    let header_bytes = frame.len() - cursor.len();
-    frame.advance(header_bytes);
+    let Head {
+        dup,
+        qos,
+        packet_id,
+        payload_start,
+        ..
+    } = head;
+    frame.advance(payload_start);
     Ok(Publish {
         dup,
         qos,
@@ -59,6 +193,68 @@ pub(crate) fn decode(flags: u8, mut frame: Bytes, version: Version) -> Result<Pu
         properties,
         payload: frame,
     })
+}
+
+/// The head of a PUBLISH in its frame. Its properties are still to be read, and then its topic to be checked.
+struct Head<'a> {
+    dup: bool,
+    qos: QoS,
+    /// A string; empty where an alias stands for it.
+    topic: &'a [u8],
+    /// The topic is a name whatever the properties are.
+    is_plain: bool,
+    packet_id: Option<PacketId>,
+    /// The encoded properties.
+    block: &'a [u8],
+    payload_start: usize,
+}
+
+impl<'a> Head<'a> {
+    #[inline]
+    fn take(flags: u8, frame: &'a [u8], version: Version) -> Result<Self, WireError> {
+        let qos = QoS::new(flags >> QOS_SHIFT & 0b11).ok_or(Malformed::PublishQos3)?;
+        let dup = flags & DUP != 0;
+        if dup && qos == QoS::AtMostOnce {
+            return Err(Malformed::DupAtQos0.into());
+        }
+        let mut cursor = Cursor::new(frame);
+        let topic = cursor.take_binary()?;
+        // One look instead of three.
+        let is_plain = TopicName::is_plain(topic);
+        if !is_plain {
+            text::check(topic).map_err(Malformed::from)?;
+        }
+        let packet_id = match qos {
+            QoS::AtMostOnce => None,
+            QoS::AtLeastOnce | QoS::ExactlyOnce => Some(cursor.take_packet_id()?),
+        };
+        let block = match version {
+            Version::V31 | Version::V311 => &[],
+            Version::V5 => cursor.take_block()?,
+        };
+        Ok(Self {
+            dup,
+            qos,
+            topic,
+            is_plain,
+            packet_id,
+            block,
+            payload_start: frame.len() - cursor.len(),
+        })
+    }
+
+    #[inline]
+    fn check_topic(&self, has_alias: bool, version: Version) -> Result<(), WireError> {
+        if self.is_plain {
+            return Ok(());
+        }
+        match TopicName::check(self.topic) {
+            Ok(()) => Ok(()),
+            Err(NameError::Empty) if has_alias => Ok(()),
+            Err(NameError::Empty) if version == Version::V5 => Err(Violation::EmptyTopicWithoutAlias.into()),
+            Err(error) => Err(Malformed::TopicName(error).into()),
+        }
+    }
 }
 
 /// Everything of a PUBLISH but its payload, for one receiver.

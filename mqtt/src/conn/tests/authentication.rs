@@ -29,10 +29,10 @@ fn challenged() -> Pair {
 fn authenticated() -> Pair {
     let mut pair = challenged();
     pair.send(auth(CONTINUE, "SCRAM", "proof"));
-    let Some(Event::AuthResponse(Auth { data, .. })) = pair.events.pop() else {
+    let Some(Event::AuthResponse(auth)) = pair.events.pop() else {
         panic!("no answer")
     };
-    assert_eq!(data.as_deref(), Some(b"proof".as_slice()));
+    assert_eq!(auth.data.as_deref(), Some(b"proof".as_slice()));
     let mut answer = ConnAck::new(ReasonCode::SUCCESS);
     answer.auth_data = Some("you too".into());
     pair.let_in(answer);

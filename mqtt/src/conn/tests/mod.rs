@@ -28,7 +28,7 @@ fn wire(error: impl Into<WireError>) -> CloseCause {
 #[test]
 fn an_idle_connection_and_its_events_are_small() {
     assert!(size_of::<Connection>() <= 640, "{}", size_of::<Connection>());
-    assert!(size_of::<Event>() <= 256, "{}", size_of::<Event>());
+    assert!(size_of::<Event>() <= 112, "{}", size_of::<Event>());
 }
 
 #[test]
