@@ -119,7 +119,7 @@ pub struct Metrics {
     pub connections_current: Gauge,
     /// Sockets accepted.
     pub connections_total: Counter,
-    /// Sockets turned away before any byte was read: `limits.connections_max`.
+    /// *event*: sockets closed unread: `limits.connections_max` is reached or their address is banned.
     pub connections_shed: Counter,
     /// *event*: CONNECTs refused.
     pub connects_refused: Counter,
@@ -161,6 +161,8 @@ pub struct Metrics {
     pub bytes_sent: Counter,
     /// Sessions, connected or not.
     pub sessions_current: Gauge,
+    /// Bans in force.
+    pub bans_current: Gauge,
     /// Subscriptions of all sessions.
     pub subscriptions_current: Gauge,
     /// Retained messages.
@@ -212,6 +214,7 @@ impl Default for Metrics {
             bytes_received: Counter::default(),
             bytes_sent: Counter::default(),
             sessions_current: Gauge::default(),
+            bans_current: Gauge::default(),
             subscriptions_current: Gauge::default(),
             retained_current: Gauge::default(),
             retained_bytes: Gauge::default(),
@@ -273,7 +276,7 @@ impl Metrics {
         );
         text.counter(
             "sluice_connections_shed_total",
-            "Sockets closed unread because connections_max is reached.",
+            "Sockets closed unread: connections_max is reached, or the address is banned.",
             &[],
             self.connections_shed.get(),
         );
@@ -380,6 +383,7 @@ impl Metrics {
     }
 
     fn render_state(&self, text: &mut Exposition) {
+        text.gauge("sluice_bans", "Bans in force.", &[], self.bans_current.get());
         text.gauge(
             "sluice_sessions",
             "Sessions, connected or not.",

@@ -1,7 +1,7 @@
 //! A broker from start to stop: builds the parts, reloads them on SIGHUP, drains them on SIGTERM.
 
 use crate::admin::{self, Commands};
-use crate::config::Config;
+use crate::config::{Config, InForce};
 use crate::event::{Event, Events};
 use crate::gating::Observer;
 use crate::hub::{Asked, Hub, Stop};
@@ -103,13 +103,15 @@ async fn operate(config: &Config, read_again: &ReadConfig) -> Result<(), RunErro
     let mut workers = Workers::start(worker_count(config), &shared)
         .map_err(|error| RunError::System("a worker thread cannot start", error))?;
     let listeners = Listeners::bind(&config.listeners, &shared).map_err(RunError::Listen)?;
-    let mut signals = Signals::new().map_err(|error| RunError::System("signals cannot be watched", error))?;
+    let signals = Signals::new().map_err(|error| RunError::System("signals cannot be watched", error))?;
     let admin = admin::Server::bind(&config.admin.socket, events.clone()).map_err(RunError::Admin)?;
     start_tasks(config, &hub, &policies);
     tokio::spawn(watch_memory(Arc::clone(&shared.memory), events.clone()));
+    let (orders, waiting) = admin::orders();
     if let Some(admin) = admin {
         let commands = Arc::new(Commands {
             hub: hub.clone(),
+            orders,
             policies: policies.clone(),
             metrics: Arc::clone(&metrics),
         });
@@ -125,14 +127,7 @@ async fn operate(config: &Config, read_again: &ReadConfig) -> Result<(), RunErro
 
     warn(config, &events);
     service::ready(&events);
-    let mut current = config.clone();
-    while let Order::Reload = signals.next().await {
-        service::reloading(&events);
-        if let Some(config) = reload(&current, read_again, &shared).await {
-            current = config;
-        }
-        service::ready(&events);
-    }
+    obey(config, read_again, &shared, (signals, waiting)).await;
     service::stopping(&events);
     events.emit(Event::ShuttingDown {
         connections: metrics.connections_current.get(),
@@ -147,6 +142,29 @@ async fn operate(config: &Config, read_again: &ReadConfig) -> Result<(), RunErro
     events.emit(Event::Stopped);
     events.flush();
     Ok(())
+}
+
+/// Carries out what signals and commands ask, until one says stop. It alone changes the configuration in force.
+async fn obey(
+    config: &Config,
+    read_again: &ReadConfig,
+    shared: &Shared,
+    (mut signals, mut orders): (Signals, mpsc::Receiver<admin::Order>),
+) {
+    let mut in_force = InForce::new(config.clone());
+    loop {
+        tokio::select! {
+            asked = signals.next() => match asked {
+                Asking::Reload => {
+                    service::reloading(&shared.events);
+                    reload(&mut in_force, read_again, shared).await;
+                    service::ready(&shared.events);
+                }
+                Asking::Stop => return,
+            },
+            Some(order) = orders.recv() => order.obey(&mut in_force, |config| shared.apply(config)),
+        }
+    }
 }
 
 /// As configured, else one per processor.
@@ -236,16 +254,16 @@ async fn act_for_policies(hub: Hub, mut actions: mpsc::Receiver<SessionAction>) 
 }
 
 /// Reads the configuration again and puts in force what may change while running; all or nothing.
-async fn reload(current: &Config, read_again: &ReadConfig, shared: &Shared) -> Option<Config> {
+async fn reload(in_force: &mut InForce, read_again: &ReadConfig, shared: &Shared) {
     let rejected = |error: &str| shared.events.emit(Event::ConfigRejected { error });
     let read = match read_again() {
         Ok(config) => config,
         Err(problems) => {
             rejected(&problems);
-            return None;
+            return;
         }
     };
-    let config = current.in_force_with(&read);
+    let config = in_force.as_read().in_force_with(&read);
     let (policies, wanted) = (shared.policies.clone(), config.policies_config());
     // Compiling takes a while, in which clients connect.
     let reloaded = tokio::task::spawn_blocking(move || policies.reload(wanted)).await;
@@ -253,11 +271,11 @@ async fn reload(current: &Config, read_again: &ReadConfig, shared: &Shared) -> O
         Ok(Ok(_)) => {}
         Ok(Err(errors)) => {
             rejected(&lines(&errors));
-            return None;
+            return;
         }
         Err(error) => {
             rejected(&format!("the policies could not be loaded: {error}"));
-            return None;
+            return;
         }
     }
     shared.apply(&config);
@@ -266,7 +284,11 @@ async fn reload(current: &Config, read_again: &ReadConfig, shared: &Shared) -> O
     if let Some(file) = &config.file {
         shared.events.emit(Event::ConfigReloaded { file });
     }
-    Some(config)
+    let replaced = in_force.replace(config);
+    if !replaced.is_empty() {
+        let text = &admin::replaced_text(&replaced);
+        shared.events.emit(Event::LimitsReplaced { text });
+    }
 }
 
 /// Says what in a configuration deserves attention.
@@ -278,7 +300,8 @@ fn warn(config: &Config, events: &Events) {
     }
 }
 
-enum Order {
+/// What a signal asks for.
+enum Asking {
     Reload,
     Stop,
 }
@@ -298,11 +321,11 @@ impl Signals {
         })
     }
 
-    async fn next(&mut self) -> Order {
+    async fn next(&mut self) -> Asking {
         tokio::select! {
-            _ = self.terminate.recv() => Order::Stop,
-            _ = self.interrupt.recv() => Order::Stop,
-            _ = self.hangup.recv() => Order::Reload,
+            _ = self.terminate.recv() => Asking::Stop,
+            _ = self.interrupt.recv() => Asking::Stop,
+            _ = self.hangup.recv() => Asking::Reload,
         }
     }
 }

@@ -242,6 +242,21 @@ impl Broker {
             .expect("the command runs")
     }
 
+    /// Commands the broker over its admin socket: what the command said, or what it complained about.
+    ///
+    /// # Errors
+    /// When the command ends with another exit code than 0.
+    pub fn sluice(&self, arguments: &[&str]) -> Result<String, String> {
+        self.wait_for_log("the admin socket", |line| line.is("admin_listening"));
+        let output = self.command(arguments);
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        if output.status.success() {
+            Ok(text(&output.stdout))
+        } else {
+            Err(text(&output.stderr))
+        }
+    }
+
     /// Sends a signal to the process.
     ///
     /// # Panics

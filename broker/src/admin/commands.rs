@@ -1,6 +1,6 @@
 //! What each command does.
 
-use super::{CLIENTS_LISTED_MAX, Request};
+use super::{Orders, Request, bans, clients};
 use crate::config::quantity;
 use crate::hub::Hub;
 use crate::metrics::{Exposition, Metrics};
@@ -10,8 +10,10 @@ use std::sync::Arc;
 
 /// The parts of the broker that commands act on.
 pub struct Commands {
-    /// Whose clients are listed and kicked.
+    /// Whose clients are listed, limited, kicked and banned.
     pub hub: Hub,
+    /// To the owner of the configuration in force.
+    pub orders: Orders,
     /// Listed, replaced and rolled back.
     pub policies: Policies,
     /// For `status` and `metrics`.
@@ -27,7 +29,22 @@ impl Commands {
         match request {
             Request::Status => Ok(self.status()),
             Request::Metrics => Ok(Value::from(self.metrics_text())),
-            Request::ClientList { prefix } => Ok(self.clients(&prefix)),
+            Request::ClientList { prefix } => Ok(clients::list(&self.hub, &prefix)),
+            Request::ClientShow { client_id } => clients::show(&self.hub, &client_id),
+            Request::ClientLimits {
+                client_id,
+                assignments,
+            } => clients::set_limits(&self.hub, &client_id, &assignments),
+            Request::ClientLimitsReset { client_id } => clients::reset_limits(&self.hub, &client_id),
+            Request::ClientBan {
+                subject,
+                reason,
+                milliseconds,
+            } => bans::ban(&self.hub, subject, reason, milliseconds),
+            Request::ClientUnban { subject } => bans::unban(&self.hub, &subject),
+            Request::ClientBans => Ok(bans::list(&self.hub)),
+            Request::LimitsShow => self.orders.show_limits(),
+            Request::LimitsSet { assignments } => self.orders.set_limits(assignments),
             Request::ClientKick { client_id } => Ok(json!({ "ended": self.hub.kick(&client_id) })),
             Request::PolicyList => Ok(Value::Array(
                 self.policies.list().iter().map(policy_status).collect(),
@@ -49,6 +66,7 @@ impl Commands {
 
     fn status(&self) -> Value {
         let metrics = &self.metrics;
+        self.hub.expire_bans();
         json!({
             "version": env!("CARGO_PKG_VERSION"),
             "pid": std::process::id(),
@@ -56,6 +74,7 @@ impl Commands {
             "connections": metrics.connections_current.get(),
             "connections_total": metrics.connections_total.get(),
             "sessions": metrics.sessions_current.get(),
+            "bans": metrics.bans_current.get(),
             "subscriptions": metrics.subscriptions_current.get(),
             "retained_messages": metrics.retained_current.get(),
             "retained_bytes": metrics.retained_bytes.get(),
@@ -71,17 +90,9 @@ impl Commands {
         })
     }
 
-    fn clients(&self, prefix: &str) -> Value {
-        let mut clients = self.hub.clients();
-        clients.retain(|client| client.client_id.starts_with(prefix));
-        let matching = clients.len();
-        clients.sort_by(|a, b| a.client_id.cmp(&b.client_id));
-        clients.truncate(CLIENTS_LISTED_MAX);
-        json!({ "matching": matching, "clients": clients })
-    }
-
     /// The broker's metrics, then those of each policy.
     fn metrics_text(&self) -> String {
+        self.hub.expire_bans();
         let mut text = Exposition::default();
         let policies = self.policies.list();
         for policy in &policies {

@@ -4,8 +4,11 @@
 //! [`REQUEST_BYTES_MAX`] long), one line of JSON answers: `{"ok": ...}` or `{"error": "..."}`. A request that brings a
 //! module says how long it is; the bytes follow its line.
 
+mod bans;
 mod client;
+mod clients;
 mod commands;
+mod orders;
 mod server;
 pub mod socket;
 #[cfg(test)]
@@ -13,10 +16,14 @@ mod tests;
 
 pub use client::{Client, ClientError};
 pub use commands::Commands;
+pub use orders::{Order, Orders, orders, replaced_text};
 pub use server::Server;
 pub use socket::BindError;
 
+use crate::config::quantity;
+use crate::hub::Subject;
 use serde::{Deserialize, Serialize};
+use std::time::Duration;
 
 /// A command for a running broker.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,10 +38,50 @@ pub enum Request {
         /// Only client identifiers that begin so.
         prefix: String,
     },
+    /// Everything about one client.
+    ClientShow {
+        /// Its client identifier.
+        client_id: String,
+    },
+    /// Limits of one client that go before everybody else's.
+    ClientLimits {
+        /// Its client identifier.
+        client_id: String,
+        /// `KEY=VALUE` each.
+        assignments: Vec<String>,
+    },
+    /// Takes all of these back.
+    ClientLimitsReset {
+        /// Its client identifier.
+        client_id: String,
+    },
+    /// Keeps somebody out.
+    ClientBan {
+        /// Whom.
+        subject: Subject,
+        /// Why; may be empty.
+        reason: String,
+        /// For how long; `None`: until it is taken back.
+        milliseconds: Option<u64>,
+    },
+    /// Takes a ban back.
+    ClientUnban {
+        /// Of whom.
+        subject: Subject,
+    },
+    /// Bans in force, at most [`CLIENTS_LISTED_MAX`] of them.
+    ClientBans,
     /// Ends the connections of a client.
     ClientKick {
         /// Its client identifier.
         client_id: String,
+    },
+    /// Every limit in force.
+    LimitsShow,
+    /// Sets limits until the configuration is read again.
+    LimitsSet {
+        /// `KEY=VALUE` each.
+        assignments: Vec<String>,
     },
     /// How every policy fares.
     PolicyList,
@@ -60,7 +107,15 @@ impl Request {
             Self::Status => "status",
             Self::Metrics => "metrics",
             Self::ClientList { .. } => "client-list",
+            Self::ClientShow { .. } => "client-show",
+            Self::ClientLimits { .. } => "client-limits",
+            Self::ClientLimitsReset { .. } => "client-limits-reset",
+            Self::ClientBan { .. } => "client-ban",
+            Self::ClientUnban { .. } => "client-unban",
+            Self::ClientBans => "client-bans",
             Self::ClientKick { .. } => "client-kick",
+            Self::LimitsShow => "limits-show",
+            Self::LimitsSet { .. } => "limits-set",
             Self::PolicyList => "policy-list",
             Self::PolicyLoad { .. } => "policy-load",
             Self::PolicyRollback { .. } => "policy-rollback",
@@ -71,8 +126,49 @@ impl Request {
     #[must_use]
     pub fn is_change(&self) -> bool {
         match self {
-            Self::Status | Self::Metrics | Self::ClientList { .. } | Self::PolicyList => false,
-            Self::ClientKick { .. } | Self::PolicyLoad { .. } | Self::PolicyRollback { .. } => true,
+            Self::Status
+            | Self::Metrics
+            | Self::ClientList { .. }
+            | Self::ClientShow { .. }
+            | Self::ClientBans
+            | Self::LimitsShow
+            | Self::PolicyList => false,
+            Self::ClientKick { .. }
+            | Self::ClientLimits { .. }
+            | Self::ClientLimitsReset { .. }
+            | Self::ClientBan { .. }
+            | Self::ClientUnban { .. }
+            | Self::LimitsSet { .. }
+            | Self::PolicyLoad { .. }
+            | Self::PolicyRollback { .. } => true,
+        }
+    }
+
+    /// What a change is about, for the log.
+    #[must_use]
+    pub fn about(&self) -> String {
+        match self {
+            Self::ClientKick { client_id } | Self::ClientLimitsReset { client_id } => {
+                format!("client \"{client_id}\"")
+            }
+            Self::ClientLimits {
+                client_id,
+                assignments,
+            } => format!("{} of client \"{client_id}\"", assignments.join(", ")),
+            Self::ClientBan {
+                subject,
+                reason,
+                milliseconds,
+            } => {
+                let length = milliseconds.map(|ms| quantity::duration_text(Duration::from_millis(ms)));
+                let length = length.map_or(String::new(), |text| format!(" for {text}"));
+                let reason = if reason.is_empty() { "" } else { ": " }.to_owned() + reason;
+                format!("{subject}{length}{reason}")
+            }
+            Self::ClientUnban { subject } => subject.to_string(),
+            Self::LimitsSet { assignments } => assignments.join(", "),
+            Self::PolicyLoad { name, .. } | Self::PolicyRollback { name } => format!("policy \"{name}\""),
+            _ => String::new(),
         }
     }
 

@@ -106,14 +106,19 @@ impl Conversation {
     }
 
     async fn obey(&self, request: Request, module: Vec<u8>, uid: u32) -> Response {
-        let (command, is_change) = (request.name(), request.is_change());
+        let (command, about, is_change) = (request.name(), request.about(), request.is_change());
         let commands = Arc::clone(&self.commands);
         let done = tokio::task::spawn_blocking(move || commands.obey(request, module)).await;
         let done =
             done.unwrap_or_else(|_| Err("the command failed inside the broker; see its log".to_owned()));
         if is_change {
             let error = done.as_ref().err().map(String::as_str);
-            self.events.emit(Event::AdminCommand { command, uid, error });
+            self.events.emit(Event::AdminCommand {
+                command,
+                uid,
+                about: &about,
+                error,
+            });
         }
         done.map_or_else(Response::Error, Response::Ok)
     }

@@ -1,7 +1,7 @@
 //! The admin socket from both ends.
 
 use super::*;
-use crate::config::{AdminSocket, Config};
+use crate::config::{AdminSocket, Config, InForce};
 use crate::event::Events;
 use crate::hub::Hub;
 use crate::metrics::Metrics;
@@ -24,6 +24,7 @@ impl PolicyObserver for Silent {
 /// A broker's admin socket, with the policies of a broker without configuration behind it.
 struct Fixture {
     path: PathBuf,
+    hub: Hub,
     metrics: Arc<Metrics>,
     // Dropped in this order.
     runtime: Option<Runtime>,
@@ -40,8 +41,18 @@ impl Fixture {
         let events = Events::new(Arc::clone(&metrics));
         let limits = Config::default().limits;
         let hub = Hub::new(limits, Arc::new(Memory), Arc::clone(&metrics), events.clone());
+        let (orders, mut waiting) = orders();
+        let owner = hub.clone();
+        // Ends with the fixture, which drops the commands and their end of the channel.
+        std::thread::spawn(move || {
+            let mut in_force = InForce::new(Config::default());
+            while let Some(order) = waiting.blocking_recv() {
+                order.obey(&mut in_force, |config| owner.set_limits(config.limits.clone()));
+            }
+        });
         let commands = Arc::new(Commands {
-            hub,
+            hub: hub.clone(),
+            orders,
             policies,
             metrics: Arc::clone(&metrics),
         });
@@ -56,6 +67,7 @@ impl Fixture {
         runtime.spawn(server.serve(commands));
         Self {
             path,
+            hub,
             metrics,
             runtime: Some(runtime),
             _dir: dir,
@@ -215,4 +227,146 @@ fn only_the_usual_place_may_be_done_without() {
     assert!(Server::bind(&AdminSocket::Off, events()).expect("none").is_none());
     drop(first);
     assert!(!path.exists());
+}
+
+fn words(words: &[&str]) -> Vec<String> {
+    words.iter().map(|word| (*word).to_owned()).collect()
+}
+
+#[test]
+fn limits_are_set_all_or_none_and_shown_with_what_they_replace() {
+    let broker = Fixture::start();
+    let set = |assignments: &[&str]| {
+        let assignments = words(assignments);
+        broker.call(&Request::LimitsSet { assignments }, &[])
+    };
+    let error = set(&["limits.qos_max=1", "limits.recieve_max=5", "nonsense"]).expect_err("one is none");
+    assert_eq!(error, "nonsense: has no value: write nonsense=VALUE");
+    let error = set(&["limits.qos_max=1", "limits.recieve_max=5"]).expect_err("one is unknown");
+    assert!(error.contains("did you mean `receive_max`?"), "{error}");
+    assert_eq!(broker.hub.limits().receive_max, 1_024);
+    let error = set(&["receive_max=5"]).expect_err("its table is missing");
+    assert_eq!(
+        error,
+        "receive_max: unknown key: did you mean `limits.receive_max`?"
+    );
+    let changed = set(&["limits.receive_max=5", "limits.payload_bytes_max=64KiB"]).expect("both are right");
+    assert_eq!(
+        changed,
+        json!({ "changed": [
+            { "key": "limits.payload_bytes_max", "value": "64 KiB", "before": "1 MiB" },
+            { "key": "limits.receive_max", "value": 5, "before": 1024 },
+        ] })
+    );
+    assert_eq!(broker.hub.limits().receive_max, 5);
+    let shown = broker.call(&Request::LimitsShow, &[]).expect("limits");
+    let limits = shown["limits"].as_array().expect("a list");
+    let limit = |key: &str| limits.iter().find(|limit| limit["key"] == key).expect("a limit");
+    assert_eq!(
+        limit("limits.receive_max"),
+        &json!({ "key": "limits.receive_max", "value": 5, "configured": 1024, "from": "set" })
+    );
+    assert_eq!(limit("limits.sessions_max")["from"], "default");
+}
+
+#[test]
+fn limits_of_a_client_add_up_until_they_are_taken_back() {
+    let broker = Fixture::start();
+    let client_id = "c".to_owned();
+    let set = |assignment: &str| {
+        let request = Request::ClientLimits {
+            client_id: client_id.clone(),
+            assignments: words(&[assignment]),
+        };
+        broker.call(&request, &[])
+    };
+    let reset = Request::ClientLimitsReset {
+        client_id: client_id.clone(),
+    };
+    let show = Request::ClientShow {
+        client_id: client_id.clone(),
+    };
+    assert!(
+        broker
+            .call(&show, &[])
+            .expect_err("nobody")
+            .contains("no client \"c\"")
+    );
+    assert!(broker.call(&reset, &[]).is_err(), "there is nothing to take back");
+    assert!(
+        set("connections_max=5")
+            .expect_err("not a client's")
+            .contains("unknown key")
+    );
+    set("inflight_max=5").expect("it is right");
+    let both = set("bytes_in_per_second=unlimited").expect("it is right");
+    let said = json!({ "inflight_max": 5, "bytes_in_per_second": "unlimited" });
+    assert_eq!(both, json!({ "connections": 0, "operator": said }));
+    let shown = broker.call(&show, &[]).expect("it has limits");
+    assert_eq!(
+        shown,
+        json!({ "client_id": "c", "sessions": [], "operator": said })
+    );
+    broker.call(&reset, &[]).expect("there is something");
+    assert!(broker.call(&show, &[]).is_err());
+}
+
+#[test]
+fn bans_are_listed_counted_and_taken_back() {
+    let broker = Fixture::start();
+    let subject = Subject::Address("10.0.0.0/8".parse().expect("a network"));
+    let ban = |subject: &Subject, milliseconds| {
+        let request = Request::ClientBan {
+            subject: subject.clone(),
+            reason: "floods".to_owned(),
+            milliseconds,
+        };
+        broker.call(&request, &[])
+    };
+    assert_eq!(ban(&subject, Some(3_600_000)), Ok(json!({ "ended": 0 })));
+    assert_eq!(
+        ban(&Subject::User("u".to_owned()), None),
+        Ok(json!({ "ended": 0 }))
+    );
+    let nobody = Subject::Client(String::new());
+    assert!(ban(&nobody, None).is_err());
+    let listed = broker.call(&Request::ClientBans, &[]).expect("a list");
+    assert_eq!(listed["matching"], 2);
+    let [user, address] = listed["bans"].as_array().expect("a list").as_slice() else {
+        panic!("{listed}");
+    };
+    assert_eq!(
+        (&user["kind"], &user["left_milliseconds"]),
+        (&json!("user"), &json!(null))
+    );
+    assert_eq!(
+        (&address["name"], &address["reason"]),
+        (&json!("10.0.0.0/8"), &json!("floods"))
+    );
+    let left = address["left_milliseconds"].as_u64().expect("it ends");
+    assert!((3_500_000..=3_600_000).contains(&left), "{left}");
+    let metrics = broker.call(&Request::Metrics, &[]).expect("the metrics");
+    assert!(metrics.as_str().expect("text").contains("\nsluice_bans 2\n"));
+    let unban = Request::ClientUnban { subject };
+    assert_eq!(broker.call(&unban, &[]), Ok(json!({})));
+    let error = broker.call(&unban, &[]).expect_err("once is enough");
+    assert_eq!(
+        error,
+        "address 10.0.0.0/8 is not banned; see `sluice client bans`"
+    );
+}
+
+#[test]
+fn the_log_says_whom_and_what_a_command_was_about() {
+    let ban = Request::ClientBan {
+        subject: Subject::User("ada".to_owned()),
+        reason: "floods".to_owned(),
+        milliseconds: Some(5_400_000),
+    };
+    assert_eq!(ban.about(), "user \"ada\" for 90 min: floods");
+    let limits = Request::ClientLimits {
+        client_id: "c".to_owned(),
+        assignments: words(&["qos_max=1", "inflight_max=2"]),
+    };
+    assert_eq!(limits.about(), "qos_max=1, inflight_max=2 of client \"c\"");
 }

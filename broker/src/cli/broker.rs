@@ -1,10 +1,10 @@
-//! `sluice run`, and what asks a running broker: `status`, `metrics`, `client`.
+//! `sluice run`, and what asks a running broker: `status` and `metrics`.
 
 use super::terminal::{self, harmless, say, say_json};
 use super::{Failure, Outcome, Reach};
 use crate::admin::{Client, Request, socket};
 use crate::config::{Config, Problem, quantity};
-use clap::{Args, Subcommand};
+use clap::Args;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -26,28 +26,6 @@ pub(super) struct StatusArguments {
     /// Print JSON.
     #[arg(long)]
     json: bool,
-}
-
-#[derive(Subcommand)]
-pub(super) enum ClientCommand {
-    /// List sessions, connected or not.
-    List {
-        #[command(flatten)]
-        reach: Reach,
-        /// Only client identifiers that begin so.
-        #[arg(long, default_value = "")]
-        prefix: String,
-        /// Print JSON.
-        #[arg(long)]
-        json: bool,
-    },
-    /// End the connections of a client; it may come back.
-    Kick {
-        #[command(flatten)]
-        reach: Reach,
-        /// The client identifier.
-        client_id: String,
-    },
 }
 
 pub(super) fn run(arguments: RunArguments) -> Outcome {
@@ -126,75 +104,4 @@ pub(super) fn metrics(reach: &Reach) -> Outcome {
     let metrics = reach.ask(&Request::Metrics)?;
     say(metrics.as_str().unwrap_or_default());
     Ok(())
-}
-
-pub(super) fn client(command: ClientCommand) -> Outcome {
-    match command {
-        ClientCommand::List { reach, prefix, json } => {
-            let answer = reach.ask(&Request::ClientList { prefix })?;
-            if json {
-                say_json(&answer);
-            } else {
-                say(&client_table(&answer));
-            }
-        }
-        ClientCommand::Kick { reach, client_id } => {
-            let answer = reach.ask(&Request::ClientKick {
-                client_id: client_id.clone(),
-            })?;
-            let ended = answer.get("ended").and_then(Value::as_u64).unwrap_or(0);
-            let client = harmless(&client_id);
-            if ended == 0 {
-                return Err(Failure::because(format!("no client \"{client}\" is connected")));
-            }
-            say(&format!(
-                "ended {ended} connection{} of \"{client}\"",
-                if ended == 1 { "" } else { "s" }
-            ));
-        }
-    }
-    Ok(())
-}
-
-fn client_table(answer: &Value) -> String {
-    let heads = [
-        "CLIENT",
-        "MOUNT POINT",
-        "ONLINE",
-        "SUBSCRIPTIONS",
-        "QUEUED",
-        "BYTES",
-        "IN FLIGHT",
-    ];
-    let keys = [
-        "client_id",
-        "mountpoint",
-        "online",
-        "subscriptions",
-        "queue_messages",
-        "queue_bytes",
-        "inflight",
-    ];
-    let mut rows = vec![heads.map(str::to_owned).to_vec()];
-    let clients = answer["clients"]
-        .as_array()
-        .map(Vec::as_slice)
-        .unwrap_or_default();
-    for client in clients {
-        let cell = |key: &&str| match &client[*key] {
-            Value::String(text) => harmless(text),
-            Value::Bool(truth) => if *truth { "yes" } else { "no" }.to_owned(),
-            other => other.to_string(),
-        };
-        rows.push(keys.iter().map(cell).collect());
-    }
-    let mut text = terminal::table(&rows);
-    let all = answer["matching"].as_u64().unwrap_or(0);
-    if all > clients.len() as u64 {
-        text.push_str(&format!(
-            "... and {} more; narrow it with --prefix\n",
-            all - clients.len() as u64
-        ));
-    }
-    text
 }

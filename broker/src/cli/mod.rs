@@ -3,8 +3,12 @@
 //! Exit codes: 0 done, 1 failed or refused, 2 not understood. What was asked for goes to standard output,
 //! everything else to standard error.
 
+mod account;
+mod bans;
 mod broker;
 mod check;
+mod client;
+mod limits;
 mod passwd;
 mod policy;
 pub mod scaffold;
@@ -40,9 +44,12 @@ enum Command {
     Status(broker::StatusArguments),
     /// Print all metrics of the running broker, as Prometheus text.
     Metrics(Reach),
-    /// Look at the clients of the running broker, and end their connections.
-    #[command(subcommand)]
-    Client(broker::ClientCommand),
+    /// Look at the limits of the running broker, and set others.
+    #[command(subcommand, after_help = limits::LIMITS_HELP)]
+    Limits(limits::LimitsCommand),
+    /// Look at the clients of the running broker, limit them, end their connections, keep them out.
+    #[command(subcommand, after_help = client::CLIENT_HELP)]
+    Client(client::ClientCommand),
 }
 
 /// How to reach the running broker.
@@ -83,7 +90,8 @@ pub fn main() -> ExitCode {
         Command::Policy(command) => policy::policy(command),
         Command::Status(arguments) => broker::status(&arguments),
         Command::Metrics(reach) => broker::metrics(&reach),
-        Command::Client(command) => broker::client(command),
+        Command::Limits(command) => limits::limits(command),
+        Command::Client(command) => client::client(command),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -141,3 +149,59 @@ Examples:
   sluice policy inspect target/wasm32-unknown-unknown/release/gate.wasm
   sluice policy load gate target/wasm32-unknown-unknown/release/gate.wasm
   sluice policy rollback gate";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    fn is_understood(line: &str) -> bool {
+        let words = ["sluice"].into_iter().chain(line.split(' '));
+        Arguments::try_parse_from(words).is_ok()
+    }
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn commands_about_budgets_are_understood() {
+        for line in [
+            "limits show --json",
+            "limits set limits.qos_max=1 total.bytes_in_per_second=unlimited",
+            "client show meter-17 --json",
+            "client limits meter-17 over_limit=drop inflight_max=5",
+            "client limits meter-17 --reset --json",
+            "client ban meter-17",
+            "client ban --user ada --for 1h --reason why",
+            "client ban --address 203.0.113.0/24 --for 90s --json",
+            "client unban --address 2001:db8::1",
+            "client bans --json",
+        ] {
+            assert!(is_understood(line), "{line}");
+        }
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_not_sent_to_the_broker() {
+        for line in [
+            "limits",
+            "limits set",
+            "client show",
+            "client limits meter-17",
+            "client limits meter-17 inflight_max=5 --reset",
+            "client ban",
+            "client ban meter-17 --user ada",
+            "client ban --user ada --address 203.0.113.7",
+            "client ban --address 203.0.113.7/24",
+            "client ban --address example.org",
+            "client ban meter-17 --for 1",
+            "client ban meter-17 --for 0s",
+            "client unban",
+            "client unban meter-17 --for 1h",
+        ] {
+            assert!(!is_understood(line), "{line}");
+        }
+    }
+}

@@ -1,6 +1,7 @@
 //! What people read. A pipe that nobody reads any more is no error.
 
 use std::io::{IsTerminal, Write};
+use std::time::Duration;
 
 /// Puts a text on standard output.
 pub(super) fn say(text: &str) {
@@ -54,6 +55,42 @@ pub(super) fn table(rows: &[Vec<String>]) -> String {
     text
 }
 
+/// So many of something.
+pub(super) fn amount(count: u64, thing: &str) -> String {
+    format!("{count} {thing}{}", if count == 1 { "" } else { "s" })
+}
+
+/// A size in the largest unit that fits, with one decimal: to be looked at, not to be computed with.
+pub(super) fn bytes(bytes: u64) -> String {
+    let units = [("TiB", 40), ("GiB", 30), ("MiB", 20), ("KiB", 10)];
+    let fitting = units.into_iter().find(|(_, bits)| bytes >> bits > 0);
+    fitting.map_or_else(
+        || format!("{bytes} B"),
+        |(unit, bits)| {
+            let tenths = (u128::from(bytes) * 10) >> bits;
+            format!("{}.{} {unit}", tenths / 10, tenths % 10)
+        },
+    )
+}
+
+/// A duration in its two largest units.
+pub(super) fn pause(duration: Duration) -> String {
+    let (milliseconds, seconds) = (duration.as_millis(), duration.as_secs());
+    let two = |large: u64, large_unit, small: u64, small_unit| match small {
+        0 => format!("{large} {large_unit}"),
+        small => format!("{large} {large_unit} {small} {small_unit}"),
+    };
+    match seconds {
+        0 if milliseconds == 0 => "0 s".to_owned(),
+        0 => format!("{milliseconds} ms"),
+        1..60 if milliseconds % 1_000 < 100 => format!("{seconds} s"),
+        1..60 => format!("{seconds}.{} s", milliseconds % 1_000 / 100),
+        60..3_600 => two(seconds / 60, "min", seconds % 60, "s"),
+        3_600..86_400 => two(seconds / 3_600, "h", seconds / 60 % 60, "min"),
+        _ => two(seconds / 86_400, "d", seconds / 3_600 % 24, "h"),
+    }
+}
+
 /// A text from elsewhere, such as a client identifier, made harmless for a terminal.
 pub(super) fn harmless(text: &str) -> String {
     text.chars()
@@ -85,6 +122,28 @@ mod tests {
             text,
             "NAME         CALLS\na-long-name  7\nb            12345678\n"
         );
+    }
+
+    #[test]
+    fn figures_are_short() {
+        let shown: Vec<_> = [0, 1_023, 1_024, 1_572_864, u64::MAX].map(bytes).into();
+        assert_eq!(shown, ["0 B", "1023 B", "1.0 KiB", "1.5 MiB", "16777215.9 TiB"]);
+        let milliseconds = [0, 7, 1_000, 1_550, 90_000, 120_000, 3_700_000, 90_000_000];
+        let shown: Vec<_> = milliseconds.map(|ms| pause(Duration::from_millis(ms))).into();
+        assert_eq!(
+            shown,
+            [
+                "0 s",
+                "7 ms",
+                "1 s",
+                "1.5 s",
+                "1 min 30 s",
+                "2 min",
+                "1 h 1 min",
+                "1 d 1 h"
+            ]
+        );
+        assert_eq!([0, 1].map(|n| amount(n, "word")), ["0 words", "1 word"]);
     }
 
     #[test]

@@ -155,22 +155,60 @@ impl Config {
                 }
             }
             root.finish();
-        })?;
+        })
+        .map_err(|problems| problems.into_iter().map(with_table_named).collect::<Vec<_>>())?;
         Ok(config)
     }
 }
 
-/// A client's limits from `KEY=VALUE`, the keys as below `[limits]`.
+/// Who leaves out the table most likely means `limits`.
+fn with_table_named(problem: Problem) -> Problem {
+    let full = format!("limits.{}", problem.key);
+    let known = Config::default().written_limits();
+    match known.iter().any(|(key, _)| *key == full) {
+        true => Problem {
+            remedy: format!("did you mean `{full}`?"),
+            ..problem
+        },
+        false => problem,
+    }
+}
+
+/// A client's limits from `KEY=VALUE`, the keys as below `[limits]`. "unlimited" lifts what others say.
 ///
 /// # Errors
 /// Everything that is wrong.
 pub fn parse_client_limits(assignments: &[String]) -> Result<Budget, Vec<Problem>> {
-    let mut budget = Budget::default();
+    // Of a configuration "unlimited" makes silence. Here silence leaves what others say, so the two change places.
+    let mut budget = silence_and_unlimited_swapped(Budget::default());
     with_assignments(assignments, |mut root| {
         client(&mut root, &mut budget);
         root.finish();
     })?;
-    Ok(budget)
+    // As in a configuration: said about the packet alone, it is meant for what is in it as well.
+    budget.payload_bytes_max = budget.payload_bytes_max.or(budget.packet_bytes_max);
+    Ok(silence_and_unlimited_swapped(budget))
+}
+
+fn silence_and_unlimited_swapped(budget: Budget) -> Budget {
+    let rate = |rate| swapped(rate, Rate::UNLIMITED);
+    Budget {
+        bytes_in_per_second: rate(budget.bytes_in_per_second),
+        bytes_out_per_second: rate(budget.bytes_out_per_second),
+        messages_in_per_second: rate(budget.messages_in_per_second),
+        messages_out_per_second: rate(budget.messages_out_per_second),
+        subscribes_per_second: rate(budget.subscribes_per_second),
+        connection_seconds_max: swapped(budget.connection_seconds_max, u32::MAX),
+        ..budget
+    }
+}
+
+fn swapped<T: PartialEq>(said: Option<T>, unlimited: T) -> Option<T> {
+    match said {
+        None => Some(unlimited),
+        Some(amount) if amount == unlimited => None,
+        said => said,
+    }
 }
 
 fn with_assignments(assignments: &[String], read: impl FnOnce(Table<'_, '_>)) -> Result<(), Vec<Problem>> {

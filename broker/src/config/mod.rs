@@ -5,6 +5,7 @@
 
 mod budget;
 mod diff;
+mod in_force;
 mod policies;
 mod problem;
 pub mod quantity;
@@ -13,10 +14,13 @@ mod table;
 #[cfg(test)]
 mod tests;
 mod value;
+mod written;
 
 pub use budget::parse_client_limits;
 pub use diff::Changes;
+pub use in_force::{InForce, Limit, LimitChange, LimitOrigin};
 pub use problem::Problem;
+pub use written::{amount_written, written_text};
 
 use crate::policy::budget::{Budget, OverLimitAction, QueueOverflow};
 use crate::policy::{CapabilitySet, PolicyLimits};

@@ -119,11 +119,12 @@ impl<'a> Line<'a> {
             .refused(event.refusal());
         match *event {
             Event::AdminListening { socket: file } | Event::ConfigReloaded { file } => line.with_file(file),
-            Event::AdminCommand { command, uid, error } => Self {
-                command: Some(command),
-                uid: Some(uid),
-                ..line.with_whole_text(error)
-            },
+            Event::AdminCommand {
+                command,
+                uid,
+                about,
+                error,
+            } => line.commanded((command, uid), about, error),
             Event::AcceptFailed { error: text }
             | Event::AdminUnavailable { error: text }
             | Event::ClientThrottled { text, .. }
@@ -155,9 +156,9 @@ impl<'a> Line<'a> {
             Event::ClientDisconnected { reason, text, .. } | Event::ProtocolError { reason, text, .. } => {
                 line.because(reason).with_text(text)
             }
-            Event::ConfigRejected { error: text } | Event::ConfigWarning { text } => {
-                line.with_whole_text(Some(text))
-            }
+            Event::ConfigRejected { error: text }
+            | Event::ConfigWarning { text }
+            | Event::LimitsReplaced { text } => line.with_whole_text(Some(text)),
             Event::ConnectionShed { origin, text } => line.caused_by(origin).with_text(text),
             Event::Listening { listener, address } => Self {
                 listener: Some(listener),
@@ -185,6 +186,18 @@ impl<'a> Line<'a> {
             | Event::SessionExpired { .. }
             | Event::SessionRefused { .. }
             | Event::Stopped => line,
+        }
+    }
+
+    fn commanded(self, (command, uid): (&'a str, u32), about: &'a str, error: Option<&'a str>) -> Self {
+        let line = match error {
+            Some(error) => self.with_whole_text(Some(error)),
+            None => self.with_text(about),
+        };
+        Self {
+            command: Some(command),
+            uid: Some(uid),
+            ..line
         }
     }
 
@@ -372,6 +385,7 @@ fn level_and_name(event: &Event<'_>) -> (Level, &'static str) {
         Event::ConfigWarning { .. } => (Level::WARN, "config_warning"),
         Event::ConnectRefused { .. } => (Level::WARN, "connect_refused"),
         Event::ConnectionShed { .. } => (Level::WARN, "connection_shed"),
+        Event::LimitsReplaced { .. } => (Level::INFO, "limits_replaced"),
         Event::Listening { .. } => (Level::INFO, "listening"),
         Event::MemoryPressure { .. } => (Level::WARN, "memory_pressure"),
         Event::OverLimit { .. } => (Level::WARN, "over_limit"),

@@ -102,6 +102,7 @@ pub enum Event<'a> {
     AdminCommand {
         command: &'a str,
         uid: u32,
+        about: &'a str,
         error: Option<&'a str>,
     },
     /// A CONNECT was accepted.
@@ -121,6 +122,8 @@ pub enum Event<'a> {
     ConfigReloaded { file: &'a Path },
     /// SIGHUP was not obeyed: everything is as it was.
     ConfigRejected { error: &'a str },
+    /// Limits that an operator had set hold no longer: the configuration was read again.
+    LimitsReplaced { text: &'a str },
     /// Something in the configuration deserves attention.
     ConfigWarning { text: &'a str },
     /// A socket was closed before anything was read from it.
@@ -305,6 +308,7 @@ impl Event<'_> {
             | Self::ConfigReloaded { .. }
             | Self::ConfigRejected { .. }
             | Self::ConfigWarning { .. }
+            | Self::LimitsReplaced { .. }
             | Self::Listening { .. }
             | Self::Policy(_)
             | Self::ServiceManagerUnreachable { .. }

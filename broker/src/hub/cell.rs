@@ -1,5 +1,6 @@
 //! One session as the hub holds it: the protocol's [`Session`], its subscriptions, and whoever drives its socket.
 
+use super::bans::Caller;
 use crate::policy::Gate;
 use crate::policy::verdict::Budget;
 use crate::store::SessionKey;
@@ -40,6 +41,8 @@ pub struct SessionState {
     pub judged: u64,
     /// Counts attachments; a driver whose number is not this one has been taken over.
     pub connection: u64,
+    /// Who opened it last, for bans.
+    pub caller: Caller,
     /// Whether a socket is attached.
     pub phase: Phase,
     /// Whether it was opened to end with its connection.
@@ -209,6 +212,7 @@ impl SessionCell {
             subscriptions_max: 0,
             judged: number,
             connection: 0,
+            caller: Caller::default(),
             phase: Phase::Online,
             ends_with_connection: true,
             ended: false,

@@ -15,6 +15,10 @@ pub struct ClientSummary {
     pub client_id: String,
     /// Prefix of its topics.
     pub mountpoint: String,
+    /// User name of its last CONNECT.
+    pub username: Option<String>,
+    /// IP address it came from last.
+    pub address: Option<String>,
     /// Whether it is connected.
     pub online: bool,
     /// Number of subscriptions.
@@ -134,7 +138,7 @@ impl Hub {
     }
 }
 
-fn order_stop(cell: &Arc<SessionCell>, stop: &Stop) -> bool {
+pub(super) fn order_stop(cell: &Arc<SessionCell>, stop: &Stop) -> bool {
     let mut state = cell.lock();
     let online = state.is_online();
     if online {
@@ -149,6 +153,8 @@ fn summary(cell: &SessionCell) -> ClientSummary {
     ClientSummary {
         client_id: cell.key.client_id.to_string(),
         mountpoint: cell.key.mountpoint.to_string(),
+        username: state.caller.username.as_deref().map(str::to_owned),
+        address: state.caller.address.map(|address| address.to_string()),
         online: matches!(state.phase, Phase::Online),
         subscriptions: state.subscriptions.len(),
         queue_messages: state.session.queue_len(),

@@ -3,8 +3,11 @@
 //! The hub accepts judged messages only: [`Hub::publish`] takes an `Accepted`, and an unjudged `Received` does not
 //! fit. It knows no sockets and no versions; drivers feed it and are woken by it.
 
+mod banning;
+mod bans;
 mod cell;
 mod live;
+mod network;
 mod overrides;
 mod refresh;
 mod registry;
@@ -13,10 +16,12 @@ mod routes;
 mod sys;
 mod timers;
 
+pub use bans::{BANS_MAX, Ban, BanError, Bans, Caller, REASON_BYTES_MAX, Subject};
 pub use cell::{
     Account, Asked, Offered, Offline, Orders, Phase, SessionCell, SessionState, Stop, Subscription, Usage,
 };
 pub use live::ClientSummary;
+pub use network::Network;
 pub use refresh::option_bits;
 pub use registry::{Attach, AttachError, Attached, Detach};
 pub use retained::{Replay, Room};
@@ -31,6 +36,7 @@ use crate::report;
 pub use crate::store::SessionKey;
 use crate::store::{Record, Store};
 use arc_swap::ArcSwap;
+use banning::Banlist;
 use overrides::Overrides;
 use parking_lot::{Mutex, RwLock};
 use registry::Registry;
@@ -56,6 +62,7 @@ struct Inner {
     retained: Mutex<Retained>,
     timers: Timers,
     overrides: Overrides,
+    banlist: Banlist,
     numbers: AtomicU64,
     limits: ArcSwap<Limits>,
     limits_version: AtomicU64,
@@ -74,6 +81,7 @@ impl Hub {
             retained: Mutex::new(retained),
             timers: Timers::default(),
             overrides: Overrides::default(),
+            banlist: Banlist::default(),
             numbers: AtomicU64::new(1),
             limits: ArcSwap::from_pointee(limits),
             limits_version: AtomicU64::new(0),

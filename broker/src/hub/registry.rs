@@ -1,6 +1,7 @@
 //! Which sessions exist, and how a connection takes one, leaves one and ends one.
 
 use super::Hub;
+use super::bans::Caller;
 use super::cell::{Offline, Phase, SessionCell};
 use crate::event::Event;
 use crate::policy::Gate;
@@ -71,6 +72,8 @@ impl Registry {
 pub struct Attach {
     /// Whose session.
     pub key: SessionKey,
+    /// What else is known of the client.
+    pub caller: Caller,
     /// The number under which policies judged this CONNECT; from [`Hub::new_number`].
     pub judged: u64,
     /// Clean Start.
@@ -96,8 +99,10 @@ pub struct Attached {
 }
 
 /// Why a session cannot be had.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AttachError {
+    /// The operator has banned the client, as this text says.
+    Banned(String),
     /// `limits.sessions_max` is reached.
     TooManySessions,
 }
@@ -131,6 +136,10 @@ impl Hub {
     /// See [`AttachError`].
     pub fn attach(&self, request: Attach, now: Instant) -> Result<Attached, AttachError> {
         let mut registry = self.inner.registry.lock();
+        // Under this lock: a ban is either seen here, or sees this connection.
+        if let Some(text) = self.banned(&request.key.client_id, &request.caller) {
+            return Err(AttachError::Banned(text));
+        }
         let earlier = match registry.by_key(&request.key) {
             None => Earlier::None,
             Some(cell) => self.take_over(cell, request.clean_start, now),
@@ -159,6 +168,7 @@ impl Hub {
             state.judged = request.judged;
             state.subscriptions_max = request.subscriptions_max;
             state.connection += 1;
+            state.caller = request.caller;
             state.phase = Phase::Online;
             state.ends_with_connection = request.expiry_seconds == 0;
             state.session.set_limits(request.session_limits);

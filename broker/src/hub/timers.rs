@@ -58,6 +58,7 @@ impl Hub {
                 tokio::task::yield_now().await;
             }
             if now >= sweep_at {
+                self.expire_bans();
                 while !self.sweep_retained(now) {
                     tokio::task::yield_now().await;
                 }

@@ -199,8 +199,10 @@ fn overflow(rule: Option<QueueOverflow>) -> Overflow {
 
 /// The rates of a budget.
 pub(super) fn rates(budget: &Budget) -> Rates {
-    let rate =
-        |rate: Option<Rate>| rate.map(|Rate { per_second, burst }| throttle::Rate { per_second, burst });
+    let rate = |rate: Option<Rate>| {
+        let rate = rate.filter(|rate| *rate != Rate::UNLIMITED);
+        rate.map(|Rate { per_second, burst }| throttle::Rate { per_second, burst })
+    };
     Rates {
         bytes_in: rate(budget.bytes_in_per_second),
         messages_in: rate(budget.messages_in_per_second),

@@ -5,7 +5,7 @@ use super::enforced::Enforced;
 use super::link::{Link, Socket};
 use super::terms;
 use crate::event::Event as Fact;
-use crate::hub::{Attach, AttachError, Attached};
+use crate::hub::{Attach, AttachError, Attached, Caller};
 use crate::policy::verdict::{Admission, Decision, Peer, PublishVerdict, Refusal};
 use crate::policy::{Gate, Judging, Step};
 use crate::report;
@@ -41,11 +41,27 @@ pub(super) async fn enter<S: Socket>(link: &mut Link<S>, shared: &Shared, peer: 
         }
         Ok(_) | Err(_) => return None,
     };
+    let caller = Caller {
+        username: connect.username.as_deref().map(Into::into),
+        principal: None,
+        address: peer.address.parse().ok(),
+    };
+    if let Some(text) = shared.hub.banned(&connect.client_id, &caller) {
+        refuse(
+            link,
+            shared,
+            peer,
+            &connect,
+            &terms::refusal(ReasonCode::BANNED, &text),
+        );
+        return None;
+    }
     let assigned = connect.client_id.is_empty().then(terms::assigned_client_id);
     let request = terms::connect_request(&connect, shared.hub.new_number(), assigned.clone(), peer);
     match decide(link, shared.policies.connect(Arc::new(request))).await? {
         Decision::Admit { gate, admission } => {
-            admit(link, shared, peer, *connect, assigned, (*gate, &admission))
+            let client = (*connect, assigned, caller);
+            admit(link, shared, peer, client, (*gate, &admission))
         }
         Decision::Deny(refusal) => {
             refuse(link, shared, peer, &connect, &refusal);
@@ -86,8 +102,7 @@ fn admit<S: Socket>(
     link: &mut Link<S>,
     shared: &Shared,
     peer: &Peer,
-    mut connect: Connect,
-    assigned: Option<String>,
+    (mut connect, assigned, caller): (Connect, Option<String>, Caller),
     (mut gate, admission): (Gate, &Admission),
 ) -> Option<Entered> {
     let client_id = assigned.as_deref().unwrap_or(&connect.client_id);
@@ -100,6 +115,10 @@ fn admit<S: Socket>(
     }
     let attach = Attach {
         key: terms::session_key(client_id, gate.mountpoint()),
+        caller: Caller {
+            principal: gate.principal().map(Into::into),
+            ..caller
+        },
         judged: gate.session(),
         clean_start: connect.clean_start,
         expiry_seconds: enforced.session_expiry_seconds(&connect),
@@ -109,8 +128,13 @@ fn admit<S: Socket>(
     };
     let attached = match shared.hub.attach(attach, Instant::now()) {
         Ok(attached) => attached,
-        Err(AttachError::TooManySessions) => {
-            let refusal = terms::refusal(ReasonCode::QUOTA_EXCEEDED, "limits.sessions_max is reached");
+        Err(error) => {
+            let refusal = match error {
+                AttachError::Banned(text) => terms::refusal(ReasonCode::BANNED, &text),
+                AttachError::TooManySessions => {
+                    terms::refusal(ReasonCode::QUOTA_EXCEEDED, "limits.sessions_max is reached")
+                }
+            };
             refuse(link, shared, peer, &connect, &refusal);
             return None;
         }

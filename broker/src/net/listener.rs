@@ -3,6 +3,7 @@
 use super::{Shared, Workers};
 use crate::config::Listener;
 use crate::event::Event;
+use crate::hub::Caller;
 use crate::memory::Pressure;
 use crate::policy::verdict::Peer;
 use crate::report;
@@ -135,13 +136,23 @@ fn is_of_one_connection(error: &io::Error) -> bool {
 }
 
 async fn admit(shared: &Shared, workers: &mut Workers, listener: &str, socket: TcpStream, from: SocketAddr) {
-    let address = from.ip().to_canonical().to_string();
+    let ip = from.ip().to_canonical();
+    let address = ip.to_string();
     let peer = Arc::new(Peer {
         address,
         port: from.port(),
         listener: listener.to_string(),
         ..Peer::default()
     });
+    let caller = Caller {
+        address: Some(ip),
+        ..Caller::default()
+    };
+    if let Some(text) = shared.hub.banned("", &caller) {
+        let (origin, text) = (report::origin(&peer), &*text);
+        shared.events.emit(Event::ConnectionShed { origin, text });
+        return;
+    }
     if shared.metrics.connections_current.get() >= u64::from(shared.hub.limits().connections_max) {
         let origin = report::origin(&peer);
         shared.events.emit(Event::ConnectionShed {

@@ -12,6 +12,14 @@ pub struct Rate {
     pub burst: u64,
 }
 
+impl Rate {
+    /// No rate at all, for the one who can lift what others say: the operator.
+    pub const UNLIMITED: Self = Self {
+        per_second: u64::MAX,
+        burst: u64::MAX,
+    };
+}
+
 /// What the broker does with a client that exceeds a rate. Ordered from mild to strict.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum OverLimitAction {

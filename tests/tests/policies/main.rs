@@ -61,14 +61,7 @@ pub fn join(broker: &Broker, listener: &str, version: Version) -> Peer {
 
 /// Runs `sluice` in the broker's directory; its output, or what it complained about.
 pub fn sluice(broker: &Broker, arguments: &[&str]) -> Result<String, String> {
-    broker.wait_for_log("the admin socket", |line| line.is("admin_listening"));
-    let output = broker.command(arguments);
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    if output.status.success() {
-        Ok(text(&output.stdout))
-    } else {
-        Err(text(&output.stderr))
-    }
+    broker.sluice(arguments)
 }
 
 /// Loads the module of a package as this policy, which must succeed.

@@ -1,0 +1,171 @@
+//! Bans over time.
+
+use super::*;
+use std::time::Duration;
+
+const START: SystemTime = SystemTime::UNIX_EPOCH;
+
+fn at(seconds: u64) -> SystemTime {
+    START + Duration::from_secs(seconds)
+}
+
+fn ban(subject: Subject, until: Option<u64>) -> Ban {
+    Ban {
+        subject,
+        reason: "it floods".to_owned(),
+        since: START,
+        until: until.map(at),
+    }
+}
+
+fn client(id: &str) -> Subject {
+    Subject::Client(id.to_owned())
+}
+
+fn user(name: &str) -> Subject {
+    Subject::User(name.to_owned())
+}
+
+fn address(network: &str) -> Subject {
+    Subject::Address(network.parse().expect("a network"))
+}
+
+fn caller(username: &str, from: &str) -> Caller {
+    Caller {
+        username: Some(username.into()),
+        principal: None,
+        address: Some(from.parse().expect("an address")),
+    }
+}
+
+fn bans(all: impl IntoIterator<Item = Ban>) -> Bans {
+    let mut bans = Bans::default();
+    for ban in all {
+        bans.insert(ban, START).expect("room");
+    }
+    bans
+}
+
+#[test]
+fn a_client_is_kept_out_by_its_id_its_names_or_its_address() {
+    let subjects = [
+        client("c"),
+        user("u"),
+        user("p"),
+        address("192.0.2.0/24"),
+        address("2001:db8::1"),
+    ];
+    let others = caller("other", "198.51.100.1");
+    for subject in subjects {
+        let bans = bans([ban(subject.clone(), None)]);
+        let banned = |id: &str, caller: &Caller| {
+            let found = bans.find(id, caller, START).is_some();
+            assert_eq!(found, subject.concerns(id, caller), "{subject}");
+            found
+        };
+        assert!(!banned("d", &others));
+        let principal = Caller {
+            principal: Some("p".into()),
+            ..others.clone()
+        };
+        let hits = [
+            banned("c", &others),
+            banned("d", &caller("u", "198.51.100.1")),
+            banned("d", &principal),
+            banned("d", &caller("other", "::ffff:192.0.2.77")),
+            banned("d", &caller("other", "2001:db8::1")),
+        ];
+        assert_eq!(hits.iter().filter(|hit| **hit).count(), 1, "{subject}: {hits:?}");
+    }
+}
+
+#[test]
+fn a_ban_says_why() {
+    let mut bans = bans([ban(client("c"), None)]);
+    let why = |bans: &Bans| bans.find("c", &Caller::default(), START);
+    assert_eq!(why(&bans).as_deref(), Some("banned by the operator: it floods"));
+    let silent = Ban {
+        reason: String::new(),
+        ..ban(client("c"), None)
+    };
+    bans.insert(silent, START).expect("room");
+    assert_eq!(why(&bans).as_deref(), Some("banned by the operator"));
+    assert_eq!(bans.len(), 1);
+}
+
+#[test]
+fn a_ban_ends_by_itself_and_a_longer_one_beside_it_does_not() {
+    let mut bans = bans([
+        ban(address("10.0.0.0/8"), Some(10)),
+        ban(address("10.1.0.0/16"), Some(20)),
+        ban(client("c"), Some(10)),
+    ]);
+    let from = caller("u", "10.1.2.3");
+    assert!(bans.find("c", &from, at(9)).is_some());
+    assert!(bans.find("c", &caller("u", "10.2.0.1"), at(10)).is_none());
+    assert!(bans.find("c", &from, at(19)).is_some());
+    assert_eq!(bans.list(at(19)).len(), 1);
+    bans.expire(at(19));
+    assert_eq!((bans.len(), bans.lengths.len()), (1, 1));
+    assert!(bans.find("c", &from, at(19)).is_some());
+    assert!(!bans.remove(&address("10.1.0.0/16"), at(20)), "it has ended");
+    assert!(bans.is_empty() && bans.lengths.is_empty());
+}
+
+#[test]
+fn a_ban_can_be_taken_back() {
+    let subjects = [client("c"), user("u"), address("10.0.0.0/8")];
+    let mut bans = bans(subjects.clone().map(|subject| ban(subject, None)));
+    for subject in &subjects {
+        assert!(bans.remove(subject, START));
+        assert!(!bans.remove(subject, START));
+    }
+    assert!(bans.is_empty() && bans.lengths.is_empty());
+    assert!(bans.find("c", &caller("u", "10.0.0.1"), START).is_none());
+}
+
+#[test]
+fn their_number_is_bounded_and_those_that_have_ended_make_room() {
+    let mut bans = bans((0..BANS_MAX).map(|n| ban(client(&n.to_string()), Some(if n == 0 { 1 } else { 9 }))));
+    assert_eq!(
+        bans.insert(ban(client("one more"), None), START),
+        Err(BanError::TooMany)
+    );
+    assert_eq!(
+        bans.insert(ban(client("7"), None), START),
+        Ok(()),
+        "it was banned before"
+    );
+    assert_eq!(bans.insert(ban(client("one more"), None), at(1)), Ok(()));
+    assert_eq!(bans.len(), BANS_MAX);
+}
+
+#[test]
+fn a_ban_of_nobody_is_none() {
+    let mut bans = Bans::default();
+    assert_eq!(bans.insert(ban(client(""), None), START), Err(BanError::Empty));
+    assert_eq!(
+        bans.insert(ban(client("c"), Some(5)), at(5)),
+        Err(BanError::Empty)
+    );
+    let wordy = Ban {
+        reason: "x".repeat(REASON_BYTES_MAX + 1),
+        ..ban(client("c"), None)
+    };
+    assert_eq!(bans.insert(wordy, START), Err(BanError::ReasonTooLong));
+    assert!(bans.is_empty());
+}
+
+#[test]
+fn bans_can_be_written_down_and_read_again() {
+    let before = bans([
+        ban(client("c"), Some(5)),
+        ban(user("u"), None),
+        ban(address("10.0.0.0/8"), None),
+    ]);
+    let listed = before.list(START);
+    let text = serde_json::to_string(&listed).expect("JSON");
+    let read: Vec<Ban> = serde_json::from_str(&text).expect("bans");
+    assert_eq!(read, listed);
+    assert_eq!(bans(read).list(START), listed);
+}
