@@ -11,10 +11,12 @@ mod read;
 mod table;
 #[cfg(test)]
 mod tests;
+mod tls;
 mod value;
 
 pub use diff::Changes;
 pub use problem::Problem;
+pub use tls::{Tls, TlsVersion};
 
 use crate::policy::{CapabilitySet, PolicyLimits};
 use serde_json::{Map, Value};
@@ -62,7 +64,9 @@ pub struct Listener {
     pub address: SocketAddr,
     /// Its own chain of policies; `None`: the default chain.
     pub policies: Option<Vec<String>>,
-    /// From the accept to a complete CONNECT.
+    /// How it encrypts; `None`: not at all.
+    pub tls: Option<Tls>,
+    /// From the accept, or the end of the TLS handshake, to a complete CONNECT.
     pub connect_timeout: Duration,
     /// Versions it speaks, in ascending order, never empty.
     pub versions: Vec<Version>,
@@ -312,6 +316,7 @@ impl Listener {
             name: name.into(),
             address,
             policies: None,
+            tls: None,
             connect_timeout: Self::CONNECT_TIMEOUT,
             versions: vec![Version::V31, Version::V311, Version::V5],
         }

@@ -3,7 +3,7 @@
 use super::problem::Problem;
 use super::table::{Document, Parsed, Table, Wrong};
 use super::{
-    AdminSocket, Config, Limits, Listener, LogFormat, PolicyConfig, PolicySource, QueueOverflow, value,
+    AdminSocket, Config, Limits, Listener, LogFormat, PolicyConfig, PolicySource, QueueOverflow, tls, value,
 };
 use crate::policy::{Capability, CapabilitySet};
 use sluice_mqtt::packet::{QoS, Version};
@@ -49,7 +49,8 @@ pub(super) fn read(document: &Document<'_>, file: &Path, mut root: Table<'_, '_>
                 Wrong::new("nobody could connect", "add a [[listener]], or remove the key"),
             );
         }
-        config.listeners = tables.into_iter().filter_map(listener).collect();
+        let tables = tables.into_iter();
+        config.listeners = tables.filter_map(|table| listener(table, base)).collect();
     }
     if let Some(table) = root.table("limits") {
         limits(table, &mut config.limits);
@@ -76,7 +77,7 @@ pub(super) fn read(document: &Document<'_>, file: &Path, mut root: Table<'_, '_>
     config
 }
 
-fn listener(mut table: Table<'_, '_>) -> Option<Listener> {
+fn listener(mut table: Table<'_, '_>, base: &Path) -> Option<Listener> {
     let name = table.required("name", value::name);
     let address = table.required("address", value::address);
     let policies = table.value("policies", value::texts);
@@ -88,11 +89,13 @@ fn listener(mut table: Table<'_, '_>) -> Option<Listener> {
     );
     let mut accepted = vec![Version::V31, Version::V311, Version::V5];
     table.read("versions", &mut accepted, versions);
+    let tls = table.table("tls").and_then(|table| tls::read(table, base));
     table.finish();
     Some(Listener {
         name: name?,
         address: address?,
         policies,
+        tls,
         connect_timeout,
         versions: accepted,
     })
