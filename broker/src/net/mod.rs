@@ -6,6 +6,7 @@ mod link;
 mod listener;
 mod requests;
 mod terms;
+pub mod tls;
 mod worker;
 
 pub use listener::{ListenError, Listeners};
@@ -47,35 +48,42 @@ pub struct Shared {
 pub struct Door {
     /// Versions it speaks.
     pub versions: Vec<Version>,
-    /// From accept to CONNECT.
+    /// From accept, or the end of the TLS handshake, to CONNECT.
     pub connect_timeout: Duration,
+    /// How it encrypts; `None`: not at all.
+    pub tls: Option<tls::Acceptor>,
 }
 
 impl Shared {
-    /// Puts together what connections need.
+    /// Puts together what connections need; `acceptors` are those of `config`.
     #[must_use]
     pub fn new(
         config: &Config,
+        acceptors: &tls::Acceptors,
         hub: Hub,
         policies: Policies,
         events: Events,
         stopping: watch::Receiver<bool>,
     ) -> Self {
         let metrics = Arc::clone(events.metrics());
+        let doors = doors(config, acceptors, &HashMap::new());
+        show_certificates(&doors, &metrics);
         Self {
             hub,
             policies,
             events,
             metrics,
             stopping,
-            doors: Arc::new(ArcSwap::from_pointee(doors(config))),
+            doors: Arc::new(ArcSwap::from_pointee(doors)),
         }
     }
 
     /// Puts another configuration in force, for connections that are open and those to come; the listeners' addresses
-    /// stay.
-    pub fn apply(&self, config: &Config) {
-        self.doors.store(Arc::new(doors(config)));
+    /// stay. A listener without an acceptor of its own keeps the one it has.
+    pub fn apply(&self, config: &Config, acceptors: &tls::Acceptors) {
+        let doors = doors(config, acceptors, &self.doors.load());
+        show_certificates(&doors, &self.metrics);
+        self.doors.store(Arc::new(doors));
         self.hub.set_limits(config.limits.clone());
     }
 
@@ -83,6 +91,11 @@ impl Shared {
         if let Outgoing::Publish { delivery, .. } = outgoing {
             self.metrics.messages_sent.inc(delivery.qos as u8);
         }
+    }
+
+    /// How a listener encrypts from now on.
+    fn acceptor(&self, listener: &str) -> Option<tls::Acceptor> {
+        self.doors.load().get(listener)?.tls.clone()
     }
 
     fn connection_config(&self, listener: &str) -> ConnectionConfig {
@@ -96,20 +109,40 @@ impl Shared {
     }
 }
 
-fn doors(config: &Config) -> HashMap<String, Door> {
+fn doors(
+    config: &Config,
+    acceptors: &tls::Acceptors,
+    before: &HashMap<String, Door>,
+) -> HashMap<String, Door> {
     let door = |listener: &Listener| {
         let Listener {
+            name,
             versions,
             connect_timeout,
+            tls,
             ..
         } = listener;
-        (
-            listener.name.clone(),
-            Door {
-                versions: versions.clone(),
-                connect_timeout: *connect_timeout,
-            },
-        )
+        let before = before.get(name).and_then(|door| door.tls.as_ref());
+        let tls = match (tls, acceptors.get(name)) {
+            (None, _) => None,
+            (Some(_), Some(acceptor)) => Some(acceptor.after(before)),
+            // Without either there is no door, and nobody comes in: never unencrypted what should be encrypted.
+            (Some(_), None) => Some(before?.clone()),
+        };
+        let door = Door {
+            versions: versions.clone(),
+            connect_timeout: *connect_timeout,
+            tls,
+        };
+        Some((name.clone(), door))
     };
-    config.listeners.iter().map(door).collect()
+    config.listeners.iter().filter_map(door).collect()
+}
+
+fn show_certificates(doors: &HashMap<String, Door>, metrics: &Metrics) {
+    let expiry = |(name, door): (&String, &Door)| {
+        let tls = door.tls.as_ref()?;
+        Some((name.clone(), tls.expires_unix_seconds()))
+    };
+    metrics.set_certificates(doors.iter().filter_map(expiry).collect());
 }
