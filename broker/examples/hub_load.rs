@@ -10,7 +10,7 @@
 use bytes::{BufMut, BytesMut};
 use sluice::config::Limits;
 use sluice::event::Events;
-use sluice::hub::{Attach, Hub, SessionCell, SessionKey};
+use sluice::hub::{Attach, Caller, Hub, SessionCell, SessionKey};
 use sluice::metrics::Metrics;
 use sluice::store::Memory;
 use sluice_mqtt::conn::{Connection, ConnectionConfig, Event, Terms};
@@ -133,6 +133,7 @@ impl Client {
                 inflight_max: 1_024,
             },
             subscriptions_max: u32::MAX,
+            caller: Caller::default(),
         };
         let attached = hub.attach(request, now).expect("there is room");
         Self {

@@ -1,12 +1,14 @@
 //! Counters and gauges of one broker: named atomics, rendered as Prometheus text.
 //!
-//! Every label value comes from a closed set in this file, so no client can add a time series.
+//! Every label value comes from a closed set in this file or from the configuration, so no client can add a time series.
 //! Refusals, faults and protocol errors are counted by [`crate::event::Events`]; traffic by whoever moves it.
 
+use parking_lot::Mutex;
 use std::cell::Cell;
+use std::collections::BTreeMap;
 use std::fmt::{Display, Write as _};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 /// Counters only grow; a rate is for the reader to compute. Increments from several threads touch different cache
 /// lines, reading adds them up.
@@ -121,6 +123,8 @@ pub struct Metrics {
     pub connections_total: Counter,
     /// *event*: sockets closed unread: `limits.connections_max` is reached or their address is banned.
     pub connections_shed: Counter,
+    /// *event*: TLS handshakes that came to nothing.
+    pub tls_handshakes_failed: Counter,
     /// *event*: CONNECTs refused.
     pub connects_refused: Counter,
     /// *event*: PUBLISHes refused.
@@ -185,6 +189,8 @@ pub struct Metrics {
     pub policy_generation: Gauge,
     /// *event*: log lines that the rate limit kept back.
     pub log_lines_suppressed: Counter,
+    /// Listeners that encrypt, in order, with the end of their certificates' validity in seconds of Unix time.
+    certificates: Mutex<BTreeMap<String, u64>>,
 }
 
 impl Default for Metrics {
@@ -194,6 +200,7 @@ impl Default for Metrics {
             connections_current: Gauge::default(),
             connections_total: Counter::default(),
             connections_shed: Counter::default(),
+            tls_handshakes_failed: Counter::default(),
             connects_refused: Counter::default(),
             publishes_refused: Counter::default(),
             subscribes_refused: Counter::default(),
@@ -226,11 +233,17 @@ impl Default for Metrics {
             policy_rejections: Counter::default(),
             policy_generation: Gauge::default(),
             log_lines_suppressed: Counter::default(),
+            certificates: Mutex::default(),
         }
     }
 }
 
 impl Metrics {
+    /// Replaces the listeners that encrypt, each with the end of its certificate's validity in seconds of Unix time.
+    pub fn set_certificates(&self, certificates: BTreeMap<String, u64>) {
+        *self.certificates.lock() = certificates;
+    }
+
     /// Seconds since this broker was created.
     #[must_use]
     pub fn uptime_seconds(&self) -> u64 {
@@ -280,6 +293,22 @@ impl Metrics {
             &[],
             self.connections_shed.get(),
         );
+        text.counter(
+            "sluice_tls_handshakes_failed_total",
+            "TLS handshakes that came to nothing.",
+            &[],
+            self.tls_handshakes_failed.get(),
+        );
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        let now = now.map_or(0, |now| now.as_secs());
+        for (listener, expires) in &*self.certificates.lock() {
+            text.gauge(
+                "sluice_tls_certificate_expires_seconds",
+                "Seconds until the listener's certificate expires.",
+                &[("listener", listener)],
+                expires.saturating_sub(now),
+            );
+        }
         text.counter(
             "sluice_connects_refused_total",
             "CONNECTs refused.",

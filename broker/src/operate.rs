@@ -1,14 +1,14 @@
 //! A broker from start to stop: builds the parts, reloads them on SIGHUP, drains them on SIGTERM.
 
 use crate::admin::{self, Commands};
-use crate::config::{Config, InForce};
+use crate::config::{Config, InForce, Problem};
 use crate::event::{Event, Events};
 use crate::gating::Observer;
 use crate::hub::{Asked, Hub, Stop};
 use crate::log;
 use crate::memory::{Memory, Pressure};
 use crate::metrics::Metrics;
-use crate::net::{ListenError, Listeners, Shared, Workers};
+use crate::net::{ListenError, Listeners, Shared, Workers, tls};
 use crate::policy::{Policies, PolicyError, PolicyWatch, SessionAction};
 use crate::service;
 use crate::store;
@@ -17,7 +17,7 @@ use std::fmt;
 use std::io;
 use std::sync::Arc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 
@@ -32,6 +32,8 @@ const REPORT_EVERY: Duration = Duration::from_secs(1);
 pub enum RunError {
     /// The policies: no listener opens without a gate.
     Policies(Vec<PolicyError>),
+    /// The files for encryption.
+    Tls(Vec<Problem>),
     /// A listener.
     Listen(ListenError),
     /// The admin socket that is configured.
@@ -44,6 +46,7 @@ impl fmt::Display for RunError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Policies(errors) => f.write_str(&lines(errors)),
+            Self::Tls(problems) => f.write_str(&lines(problems)),
             Self::Listen(error) => error.fmt(f),
             Self::Admin(error) => error.fmt(f),
             Self::System(what, error) => write!(f, "{what}: {error}"),
@@ -53,7 +56,7 @@ impl fmt::Display for RunError {
 
 impl std::error::Error for RunError {}
 
-fn lines(errors: &[PolicyError]) -> String {
+fn lines(errors: &[impl ToString]) -> String {
     errors
         .iter()
         .map(ToString::to_string)
@@ -77,6 +80,7 @@ pub fn run(config: &Config, read_again: &ReadConfig) -> Result<(), RunError> {
 }
 
 async fn operate(config: &Config, read_again: &ReadConfig) -> Result<(), RunError> {
+    let acceptors = tls::Acceptors::load(config, SystemTime::now()).map_err(RunError::Tls)?;
     let metrics = Arc::new(Metrics::default());
     let events = Events::new(Arc::clone(&metrics));
     let observer = Arc::new(Observer(events.clone()));
@@ -95,6 +99,7 @@ async fn operate(config: &Config, read_again: &ReadConfig) -> Result<(), RunErro
     let (stop, stopping) = watch::channel(false);
     let shared = Shared::new(
         config,
+        &acceptors,
         hub.clone(),
         policies.clone(),
         events.clone(),
@@ -125,7 +130,8 @@ async fn operate(config: &Config, read_again: &ReadConfig) -> Result<(), RunErro
         }
     });
 
-    warn(config, &events);
+    warn(&config.warnings, &events);
+    warn(&acceptors.warnings, &events);
     service::ready(&events);
     obey(config, read_again, &shared, (signals, waiting)).await;
     service::stopping(&events);
@@ -162,7 +168,7 @@ async fn obey(
                 }
                 Asking::Stop => return,
             },
-            Some(order) = orders.recv() => order.obey(&mut in_force, |config| shared.apply(config)),
+            Some(order) = orders.recv() => order.obey(&mut in_force, |config| shared.apply_limits(config)),
         }
     }
 }
@@ -263,6 +269,14 @@ async fn reload(in_force: &mut InForce, read_again: &ReadConfig, shared: &Shared
             return;
         }
     };
+    // The listeners of the file, not those in force: one that was removed there keeps what it has.
+    let acceptors = match tls::Acceptors::load(&read, SystemTime::now()) {
+        Ok(acceptors) => acceptors,
+        Err(problems) => {
+            rejected(&lines(&problems));
+            return;
+        }
+    };
     let config = in_force.as_read().in_force_with(&read);
     let (policies, wanted) = (shared.policies.clone(), config.policies_config());
     // Compiling takes a while, in which clients connect.
@@ -278,9 +292,10 @@ async fn reload(in_force: &mut InForce, read_again: &ReadConfig, shared: &Shared
             return;
         }
     }
-    shared.apply(&config);
+    shared.apply(&config, &acceptors);
     log::set_level(config.log.level);
-    warn(&config, &shared.events);
+    warn(&config.warnings, &shared.events);
+    warn(&acceptors.warnings, &shared.events);
     if let Some(file) = &config.file {
         shared.events.emit(Event::ConfigReloaded { file });
     }
@@ -292,8 +307,8 @@ async fn reload(in_force: &mut InForce, read_again: &ReadConfig, shared: &Shared
 }
 
 /// Says what in a configuration deserves attention.
-fn warn(config: &Config, events: &Events) {
-    for warning in &config.warnings {
+fn warn(warnings: &[Problem], events: &Events) {
+    for warning in warnings {
         events.emit(Event::ConfigWarning {
             text: &warning.to_string(),
         });

@@ -11,6 +11,8 @@ mod polling;
 pub mod property;
 mod reader;
 pub mod reply;
+pub mod tls;
+pub mod transport;
 
 pub use polling::{PATIENCE, eventually};
 

@@ -1,4 +1,4 @@
-//! One end of a conversation with the broker, over plain TCP.
+//! One end of a conversation with the broker, over TCP or TLS.
 
 use crate::PATIENCE;
 use crate::packet::{
@@ -7,15 +7,16 @@ use crate::packet::{
 };
 use crate::property::Property;
 use crate::reply::{Acked, Codes, ConnAck, Delivered, Notified, Reply};
+use crate::transport::Transport;
 use crate::unique;
 use std::collections::VecDeque;
 use std::io::{ErrorKind, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::net::{Shutdown, SocketAddr};
 use std::time::{Duration, Instant};
 
 /// A raw MQTT client. What it sends is up to the test; what it receives is checked strictly.
 pub struct Peer {
-    stream: TcpStream,
+    stream: Transport,
     version: Version,
     buffer: Vec<u8>,
     transcript: Vec<String>,
@@ -35,17 +36,18 @@ enum Arrival {
 }
 
 impl Peer {
-    /// Opens a connection and sends nothing.
+    /// Opens a TCP connection and sends nothing.
     ///
     /// # Panics
     /// When it cannot be opened.
     #[must_use]
     pub fn open(address: SocketAddr, version: Version) -> Self {
-        let stream = TcpStream::connect(address).expect("the broker accepts connections");
-        stream.set_nodelay(true).expect("TCP_NODELAY can be set");
-        stream
-            .set_write_timeout(Some(PATIENCE))
-            .expect("a write timeout can be set");
+        Self::over(Transport::plain(address), version)
+    }
+
+    /// Takes a connection that is open.
+    #[must_use]
+    pub fn over(stream: Transport, version: Version) -> Self {
         Self {
             stream,
             version,
@@ -146,7 +148,7 @@ impl Peer {
 
     /// Closes the sending half only.
     pub fn shut_down_sending(&mut self) {
-        let _ = self.stream.shutdown(Shutdown::Write);
+        let _ = self.stream.socket().shutdown(Shutdown::Write);
     }
 
     // --- receiving
@@ -187,6 +189,7 @@ impl Peer {
                 return Arrival::Nothing;
             }
             self.stream
+                .socket()
                 .set_read_timeout(Some(left))
                 .expect("a read timeout can be set");
             let mut chunk = [0; 16 * 1024];

@@ -3,11 +3,13 @@
 use super::terminal::{complain, say, say_json, warn};
 use super::{Failure, Outcome};
 use crate::config::{Config, Problem};
+use crate::net::tls;
 use crate::policy::{Policies, PolicyError, PolicyNotice, PolicyObserver, PolicyWatch};
 use clap::Args;
 use serde_json::{Value, json};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 #[derive(Args)]
 pub(super) struct CheckArguments {
@@ -67,6 +69,12 @@ fn examine(config: &Config) -> Findings {
             None => Ok(()),
         });
     let errors = started.err().unwrap_or_default();
+    let mut problems: Vec<Problem> = errors.iter().map(|error| problem(config, error)).collect();
+    let mut warnings = config.warnings.clone();
+    match tls::Acceptors::load(config, SystemTime::now()) {
+        Ok(acceptors) => warnings.extend(acceptors.warnings),
+        Err(found) => problems.extend(found),
+    }
     let (listeners, policies) = (config.listeners.len(), config.policies.len());
     let summary = format!(
         "{}: no problems; {listeners} listener{}, {policies} polic{}",
@@ -79,8 +87,8 @@ fn examine(config: &Config) -> Findings {
         if policies == 1 { "y" } else { "ies" },
     );
     Findings {
-        problems: errors.iter().map(|error| problem(config, error)).collect(),
-        warnings: config.warnings.clone(),
+        problems,
+        warnings,
         summary,
     }
 }

@@ -13,6 +13,7 @@ mod read;
 mod table;
 #[cfg(test)]
 mod tests;
+mod tls;
 mod value;
 mod written;
 
@@ -20,6 +21,7 @@ pub use budget::parse_client_limits;
 pub use diff::Changes;
 pub use in_force::{InForce, Limit, LimitChange, LimitOrigin};
 pub use problem::Problem;
+pub use tls::{Tls, TlsVersion};
 pub use written::{amount_written, written_text};
 
 use crate::policy::budget::{Budget, OverLimitAction, QueueOverflow};
@@ -73,7 +75,9 @@ pub struct Listener {
     pub address: SocketAddr,
     /// Its own chain of policies; `None`: the default chain.
     pub policies: Option<Vec<String>>,
-    /// From the accept to a complete CONNECT.
+    /// How it encrypts; `None`: not at all.
+    pub tls: Option<Tls>,
+    /// From the accept, or the end of the TLS handshake, to a complete CONNECT.
     pub connect_timeout: Duration,
     /// Versions it speaks, in ascending order, never empty.
     pub versions: Vec<Version>,
@@ -304,6 +308,7 @@ impl Listener {
             name: name.into(),
             address,
             policies: None,
+            tls: None,
             connect_timeout: Self::CONNECT_TIMEOUT,
             versions: vec![Version::V31, Version::V311, Version::V5],
             limits: Budget::default(),

@@ -2,7 +2,9 @@
 
 use super::problem::Problem;
 use super::table::{Document, Parsed, Table, Wrong};
-use super::{AdminSocket, Config, Limits, Listener, LogFormat, PolicyConfig, PolicySource, budget, value};
+use super::{
+    AdminSocket, Config, Limits, Listener, LogFormat, PolicyConfig, PolicySource, budget, tls, value,
+};
 use crate::policy::{Capability, CapabilitySet};
 use sluice_mqtt::packet::{QoS, Version};
 use std::collections::BTreeSet;
@@ -48,7 +50,8 @@ pub(super) fn read(document: &Document<'_>, file: &Path, mut root: Table<'_, '_>
                 Wrong::new("nobody could connect", "add a [[listener]], or remove the key"),
             );
         }
-        config.listeners = tables.into_iter().filter_map(listener).collect();
+        let tables = tables.into_iter();
+        config.listeners = tables.filter_map(|table| listener(table, base)).collect();
     }
     all_limits(&mut root, &mut config);
     if let Some(mut table) = root.table("policy") {
@@ -73,7 +76,7 @@ pub(super) fn read(document: &Document<'_>, file: &Path, mut root: Table<'_, '_>
     config
 }
 
-fn listener(mut table: Table<'_, '_>) -> Option<Listener> {
+fn listener(mut table: Table<'_, '_>, base: &Path) -> Option<Listener> {
     let name = table.required("name", value::name);
     let address = table.required("address", value::address);
     let policies = table.value("policies", value::texts);
@@ -85,9 +88,11 @@ fn listener(mut table: Table<'_, '_>) -> Option<Listener> {
     );
     let mut accepted = vec![Version::V31, Version::V311, Version::V5];
     table.read("versions", &mut accepted, versions);
+    let tls = table.table("tls").and_then(|table| tls::read(table, base));
     let placeholder = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
     let mut listener = Listener {
         policies,
+        tls,
         connect_timeout,
         versions: accepted,
         ..Listener::new("", placeholder)

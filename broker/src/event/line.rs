@@ -159,7 +159,9 @@ impl<'a> Line<'a> {
             Event::ConfigRejected { error: text }
             | Event::ConfigWarning { text }
             | Event::LimitsReplaced { text } => line.with_whole_text(Some(text)),
-            Event::ConnectionShed { origin, text } => line.caused_by(origin).with_text(text),
+            Event::ConnectionShed { origin, text } | Event::TlsHandshakeFailed { origin, text } => {
+                line.caused_by(origin).with_text(text)
+            }
             Event::Listening { listener, address } => Self {
                 listener: Some(listener),
                 address: Some(address.to_string()),
@@ -406,6 +408,7 @@ fn level_and_name(event: &Event<'_>) -> (Level, &'static str) {
         Event::Stopped => (Level::INFO, "stopped"),
         Event::SubscribeRefused { .. } => (Level::WARN, "subscribe_refused"),
         Event::SubscriptionRemoved { .. } => (Level::WARN, "subscription_removed"),
+        Event::TlsHandshakeFailed { .. } => (Level::WARN, "tls_handshake_failed"),
         Event::WillRefused { .. } => (Level::WARN, "will_refused"),
     }
 }

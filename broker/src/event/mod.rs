@@ -178,6 +178,8 @@ pub enum Event<'a> {
     ShuttingDown { connections: u64 },
     /// The broker has stopped.
     Stopped,
+    /// A connection was closed because no encryption came about.
+    TlsHandshakeFailed { origin: Origin<'a>, text: &'a str },
     /// A filter of a SUBSCRIBE was refused.
     SubscribeRefused {
         client: Client<'a>,
@@ -276,6 +278,7 @@ impl Events {
             Event::SubscribeRefused { .. } | Event::SubscriptionRemoved { .. } => {
                 self.metrics.subscribes_refused.inc();
             }
+            Event::TlsHandshakeFailed { .. } => self.metrics.tls_handshakes_failed.inc(),
             _ => {}
         }
     }
@@ -301,6 +304,7 @@ impl Event<'_> {
             | Self::SessionRefused { .. }
             | Self::SubscribeRefused { .. }
             | Self::SubscriptionRemoved { .. }
+            | Self::TlsHandshakeFailed { .. }
             | Self::WillRefused { .. } => Some(10),
             Self::AdminListening { .. }
             | Self::AdminUnavailable { .. }
@@ -329,7 +333,7 @@ impl Event<'_> {
     }
 
     fn origin(&self) -> Option<Origin<'_>> {
-        if let Self::ConnectionShed { origin, .. } = self {
+        if let Self::ConnectionShed { origin, .. } | Self::TlsHandshakeFailed { origin, .. } = self {
             return Some(*origin);
         }
         self.client()?.origin

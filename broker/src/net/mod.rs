@@ -8,6 +8,7 @@ mod listener;
 mod requests;
 mod sending;
 mod terms;
+pub mod tls;
 mod worker;
 
 pub use listener::{ListenError, Listeners};
@@ -55,19 +56,22 @@ pub struct Shared {
 pub struct Door {
     /// Versions it speaks.
     pub versions: Vec<Version>,
-    /// From accept to CONNECT.
+    /// From accept, or the end of the TLS handshake, to CONNECT.
     pub connect_timeout: Duration,
     /// What each client may use here.
     pub limits: Budget,
     /// What all of them together may use here.
     pub total: Arc<SharedRates>,
+    /// How it encrypts; `None`: not at all.
+    pub tls: Option<tls::Acceptor>,
 }
 
 impl Shared {
-    /// Puts together what connections need.
+    /// Puts together what connections need; `acceptors` are those of `config`.
     #[must_use]
     pub fn new(
         config: &Config,
+        acceptors: &tls::Acceptors,
         hub: Hub,
         policies: Policies,
         events: Events,
@@ -76,23 +80,37 @@ impl Shared {
         let metrics = Arc::clone(events.metrics());
         let total = Arc::<SharedRates>::default();
         total.set(&enforced::rates(&config.total), Instant::now());
+        let doors = doors(config, acceptors, &HashMap::new());
+        show_certificates(&doors, &metrics);
         Self {
             hub,
             policies,
             events,
             metrics,
             stopping,
-            doors: Arc::new(ArcSwap::from_pointee(doors(config, &HashMap::new()))),
+            doors: Arc::new(ArcSwap::from_pointee(doors)),
             total,
             memory: Arc::new(Memory::new(config.memory_limit)),
         }
     }
 
     /// Puts another configuration in force, for connections that are open and those to come; the listeners' addresses
-    /// stay.
-    pub fn apply(&self, config: &Config) {
-        let doors = doors(config, &self.doors.load());
+    /// stay. A listener without an acceptor of its own keeps the one it has.
+    pub fn apply(&self, config: &Config, acceptors: &tls::Acceptors) {
+        let doors = doors(config, acceptors, &self.doors.load());
+        show_certificates(&doors, &self.metrics);
         self.doors.store(Arc::new(doors));
+        self.put_in_force(config);
+    }
+
+    /// [`Shared::apply`] when nothing has changed but limits: every listener encrypts as it did.
+    pub fn apply_limits(&self, config: &Config) {
+        let doors = doors(config, &tls::Acceptors::default(), &self.doors.load());
+        self.doors.store(Arc::new(doors));
+        self.put_in_force(config);
+    }
+
+    fn put_in_force(&self, config: &Config) {
         self.total.set(&enforced::rates(&config.total), Instant::now());
         self.memory.set_limit(config.memory_limit);
         // Wakes every connection, which then looks at all of these.
@@ -104,6 +122,11 @@ impl Shared {
         let doors = self.doors.load();
         let listener = doors.get(listener).map(|door| Arc::clone(&door.total));
         Governor::new(listener.unwrap_or_default(), Arc::clone(&self.total))
+    }
+
+    /// How a listener encrypts from now on.
+    fn acceptor(&self, listener: &str) -> Option<tls::Acceptor> {
+        self.doors.load().get(listener)?.tls.clone()
     }
 
     fn connection_config(&self, listener: &str) -> ConnectionConfig {
@@ -118,18 +141,38 @@ impl Shared {
 }
 
 /// The doors of a configuration. What is shared behind one goes on being shared by those who are in.
-fn doors(config: &Config, before: &HashMap<String, Door>) -> HashMap<String, Door> {
+fn doors(
+    config: &Config,
+    acceptors: &tls::Acceptors,
+    before: &HashMap<String, Door>,
+) -> HashMap<String, Door> {
     let door = |listener: &Listener| {
-        let total = before.get(&listener.name).map(|door| Arc::clone(&door.total));
-        let total = total.unwrap_or_default();
+        let before = before.get(&listener.name);
+        let tls_before = before.and_then(|door| door.tls.as_ref());
+        let tls = match (&listener.tls, acceptors.get(&listener.name)) {
+            (None, _) => None,
+            (Some(_), Some(acceptor)) => Some(acceptor.after(tls_before)),
+            // Without either there is no door, and nobody comes in: never unencrypted what should be encrypted.
+            (Some(_), None) => Some(tls_before?.clone()),
+        };
+        let total = before.map(|door| Arc::clone(&door.total)).unwrap_or_default();
         total.set(&enforced::rates(&listener.total), Instant::now());
         let door = Door {
             versions: listener.versions.clone(),
             connect_timeout: listener.connect_timeout,
             limits: listener.limits,
             total,
+            tls,
         };
-        (listener.name.clone(), door)
+        Some((listener.name.clone(), door))
     };
-    config.listeners.iter().map(door).collect()
+    config.listeners.iter().filter_map(door).collect()
+}
+
+fn show_certificates(doors: &HashMap<String, Door>, metrics: &Metrics) {
+    let expiry = |(name, door): (&String, &Door)| {
+        let tls = door.tls.as_ref()?;
+        Some((name.clone(), tls.expires_unix_seconds()))
+    };
+    metrics.set_certificates(doors.iter().filter_map(expiry).collect());
 }

@@ -1,7 +1,9 @@
 //! The threads that drive connections: one runtime each, so that a connection, its policy instances and its wake-ups
 //! stay on one thread.
 
+use super::tls::{Acceptor, Turns};
 use super::{Shared, driver};
+use crate::metrics::Metrics;
 use crate::policy::verdict::Peer;
 use std::net::TcpStream;
 use std::sync::Arc;
@@ -76,12 +78,17 @@ fn start(number: usize, shared: Arc<Shared>) -> std::io::Result<mpsc::Sender<Acc
     let run = move || {
         let connections = LocalSet::new();
         connections.block_on(&runtime, async move {
-            while let Some(Accepted { socket, peer, open }) = accepted.recv().await {
+            let turns = Turns::new();
+            while let Some(accepted) = accepted.recv().await {
                 let shared = Arc::clone(&shared);
-                tokio::task::spawn_local(async move {
-                    serve(socket, shared, peer).await;
-                    drop(open);
-                });
+                // Tasks of their own, so that a plain connection does not pay for the room of an encrypted one.
+                match shared.acceptor(&accepted.peer.listener) {
+                    None => tokio::task::spawn_local(serve(accepted, shared)),
+                    Some(acceptor) => {
+                        let encrypted = serve_encrypted(accepted, shared, acceptor, turns.clone());
+                        tokio::task::spawn_local(encrypted)
+                    }
+                };
             }
         });
         // No more will come; those that are open go on until they end.
@@ -93,12 +100,37 @@ fn start(number: usize, shared: Arc<Shared>) -> std::io::Result<mpsc::Sender<Acc
     Ok(queue)
 }
 
-async fn serve(socket: TcpStream, shared: Arc<Shared>, peer: Arc<Peer>) {
-    shared.metrics.connections_total.inc();
-    shared.metrics.connections_current.inc();
-    match tokio::net::TcpStream::from_std(socket) {
-        Ok(socket) => driver::serve(socket, Arc::clone(&shared), peer).await,
-        Err(error) => tracing::error!(%error, "an accepted socket cannot be watched"),
+async fn serve(accepted: Accepted, shared: Arc<Shared>) {
+    let Accepted { socket, peer, open } = accepted;
+    let metrics = Arc::clone(&shared.metrics);
+    if let Some(socket) = begin(socket, &metrics) {
+        driver::serve(socket, shared, peer).await;
     }
-    shared.metrics.connections_current.dec();
+    metrics.connections_current.dec();
+    drop(open);
+}
+
+async fn serve_encrypted(accepted: Accepted, shared: Arc<Shared>, acceptor: Acceptor, turns: Turns) {
+    let Accepted {
+        socket,
+        mut peer,
+        open,
+    } = accepted;
+    let metrics = Arc::clone(&shared.metrics);
+    if let Some(socket) = begin(socket, &metrics)
+        && let Some(socket) = acceptor.accept(socket, &mut peer, &shared, &turns).await
+    {
+        drop((acceptor, turns));
+        driver::serve(socket, shared, peer).await;
+    }
+    metrics.connections_current.dec();
+    drop(open);
+}
+
+fn begin(socket: TcpStream, metrics: &Metrics) -> Option<tokio::net::TcpStream> {
+    metrics.connections_total.inc();
+    metrics.connections_current.inc();
+    tokio::net::TcpStream::from_std(socket)
+        .inspect_err(|error| tracing::error!(%error, "an accepted socket cannot be watched"))
+        .ok()
 }

@@ -32,7 +32,7 @@ pub struct Peer {
     /// Address of the proxy that announced the client, if one did.
     pub proxied_by: Option<String>,
     /// Present when the connection is encrypted.
-    pub tls: Option<TlsPeer>,
+    pub tls: Option<Box<TlsPeer>>,
 }
 
 /// The encryption of a connection.

@@ -2,7 +2,8 @@
 //!
 //! Authentication methods: `echo` takes one round, `echo-twice` two, others are refused; clients without a method are
 //! let in. User names: `wordy` is told a lot in CONNACK, `brisk` has to use a keep alive of one second, `banned` is
-//! turned away with many words, `misnamed` for its client identifier. Topics under `forbidden/`, and under what the settings close, are refused.
+//! turned away with many words, `misnamed` for its client identifier, `seen` is called what its encryption is. Topics
+//! under `forbidden/`, and under what the settings close, are refused.
 
 use serde::Deserialize;
 use sluice_policy::prelude::*;
@@ -20,7 +21,7 @@ impl Policy for AuthEcho {
 
     async fn on_connect(&self, request: &ConnectRequest, ask: &Ask) -> Connect {
         let rounds = match request.auth_method.as_deref() {
-            None => return welcome(request.username.as_deref()),
+            None => return welcome(request),
             Some("echo") => 1,
             Some("echo-twice") => 2,
             Some(_) => return Connect::deny(Reason::BadAuthenticationMethod),
@@ -68,9 +69,9 @@ impl AuthEcho {
     }
 }
 
-fn welcome(username: Option<&str>) -> Connect {
+fn welcome(request: &ConnectRequest) -> Connect {
     let terms = Admission::new();
-    match username {
+    match request.username.as_deref() {
         Some("wordy") => Connect::admit(
             terms
                 .reason_string("r".repeat(200))
@@ -79,6 +80,10 @@ fn welcome(username: Option<&str>) -> Connect {
         ),
         Some("brisk") => Connect::admit(terms.keep_alive_seconds(1)),
         Some("banned") => Connect::deny(Reason::Banned.because("b".repeat(200))),
+        Some("seen") => Connect::admit(terms.principal(match &request.peer.tls {
+            Some(tls) => format!("{} {} {:?}", tls.version, tls.cipher, tls.sni),
+            None => "plain".to_owned(),
+        })),
         Some("misnamed") => Connect::deny(Reason::ClientIdentifierNotValid),
         _ => Connect::admit(terms),
     }
