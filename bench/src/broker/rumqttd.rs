@@ -1,0 +1,34 @@
+//! rumqttd: its router's limits raised, no pause between two connections.
+
+use super::{Launch, Setup, first_line};
+use crate::failure::Result;
+use std::path::Path;
+use std::process::Command;
+
+const CONFIG: &str = "rumqttd.toml";
+
+pub(super) fn version(program: &Path) -> Result<String> {
+    first_line(program, &["--version"])
+}
+
+pub(super) fn launch(program: &Path, _: Setup, port: u16, directory: &Path) -> Launch {
+    let mut command = Command::new(program);
+    command.arg("--config").arg(directory.join(CONFIG)).arg("--quiet");
+    Launch {
+        command,
+        files: vec![(CONFIG, config(port))],
+        preparations: Vec::new(),
+        credentials: None,
+        admin: None,
+    }
+}
+
+fn config(port: u16) -> String {
+    format!(
+        "id = 0\n\n[router]\nid = 0\nmax_connections = 20000\nmax_outgoing_packet_count = 200\n\
+         max_segment_size = 104857600\nmax_segment_count = 10\n\n\
+         [v4.1]\nname = \"v4-1\"\nlisten = \"127.0.0.1:{port}\"\nnext_connection_delay_ms = 0\n\n\
+         [v4.1.connections]\nconnection_timeout_ms = 60000\nmax_payload_size = 1048576\n\
+         max_inflight_count = 1000\ndynamic_filters = true\n"
+    )
+}
