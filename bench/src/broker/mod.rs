@@ -11,7 +11,7 @@ pub use cores::{Cores, raise_open_files};
 pub use running::Running;
 
 use crate::failure::Result;
-use crate::wire::Credentials;
+use crate::wire::{Credentials, Version};
 use clap::{Args, ValueEnum};
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -88,6 +88,8 @@ pub struct Setup {
     pub gate: Gate,
     /// How much may wait.
     pub queues: Queues,
+    /// The version that clients will speak.
+    pub version: Version,
 }
 
 /// Where brokers are. Relative paths start from the current directory, which is meant to be the repository's root.
@@ -171,7 +173,7 @@ impl Installed {
             Kind::Rumqttd => rumqttd::launch(&self.program, setup, port, &directory),
             Kind::Aedes => aedes::launch(&self.program, setup, port),
         };
-        Running::start(self, launch, port, &directory, cores)
+        Running::start(self, launch, setup.version, port, &directory, cores)
     }
 
     /// Its program.

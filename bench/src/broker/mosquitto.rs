@@ -84,6 +84,7 @@ fn acl(patterns: u32) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::Version;
 
     #[test]
     fn the_pattern_that_matches_is_the_last() {
@@ -95,8 +96,13 @@ mod tests {
     #[test]
     fn passwords_end_anonymous_access() {
         let text = |gate| {
-            let queues = Queues::Raised;
-            config(Setup { gate, queues }, 7, Path::new("/d"))
+            let (queues, version) = (Queues::Raised, Version::V311);
+            let setup = Setup {
+                gate,
+                queues,
+                version,
+            };
+            config(setup, 7, Path::new("/d"))
         };
         assert!(text(Gate::Plain).contains("allow_anonymous true"));
         let passwords = text(Gate::Passwords { acl_patterns: 0 });

@@ -37,6 +37,7 @@ impl Running {
     pub(super) fn start(
         broker: &Installed,
         launch: Launch,
+        version: Version,
         port: u16,
         directory: &Path,
         cores: Cores,
@@ -74,7 +75,7 @@ impl Running {
             policy: broker.policy().to_path_buf(),
             child,
         };
-        running.await_ready(directory)?;
+        running.await_ready(directory, version)?;
         Ok(running)
     }
 
@@ -107,7 +108,7 @@ impl Running {
         Fleet::new(self.address, version)
     }
 
-    fn await_ready(&mut self, directory: &Path) -> Result<()> {
+    fn await_ready(&mut self, directory: &Path, version: Version) -> Result<()> {
         let since = Instant::now();
         loop {
             if let Ok(Some(status)) = self.child.try_wait() {
@@ -127,7 +128,7 @@ impl Running {
             }
             std::thread::sleep(LOOK_EVERY);
         }
-        let mut fleet = self.fleet(Version::V311)?;
+        let mut fleet = self.fleet(version)?;
         arrive(&mut fleet, "ready", 1, self.credentials.as_ref())?;
         forget_peak(self.pid())
     }

@@ -76,9 +76,15 @@ fn config(policy: &Path, setup: Setup, port: u16, admin: &Path) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::Version;
 
     fn text(gate: Gate, queues: Queues) -> String {
-        let setup = Setup { gate, queues };
+        let version = Version::V311;
+        let setup = Setup {
+            gate,
+            queues,
+            version,
+        };
         config(Path::new("/p.wasm"), setup, 7, Path::new("/a.sock"))
     }
 

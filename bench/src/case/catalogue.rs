@@ -1,7 +1,7 @@
 //! All cases, in the order of tables.
 
 use super::{Case, Exchange, What};
-use crate::broker::{Gate, Queues, Setup};
+use crate::broker::{Gate, Queues};
 use crate::load::{Pace, Shape, Until};
 
 const FAN_IN: Shape = Shape::Fan {
@@ -22,10 +22,8 @@ fn case(name: impl Into<String>, about: &'static str, what: What) -> Case {
     Case {
         name: name.into(),
         about,
-        setup: Setup {
-            gate: Gate::Plain,
-            queues: Queues::Raised,
-        },
+        gate: Gate::Plain,
+        queues: Queues::Raised,
         by_default: true,
         sluice_only: false,
         what,
@@ -115,10 +113,6 @@ fn paced() -> Vec<Case> {
 }
 
 fn quantities() -> Vec<Case> {
-    let default_queues = Setup {
-        gate: Gate::Plain,
-        queues: Queues::Default,
-    };
     vec![
         case(
             "idle-10k",
@@ -163,7 +157,7 @@ fn quantities() -> Vec<Case> {
             )
         },
         Case {
-            setup: default_queues,
+            queues: Queues::Default,
             ..case(
                 "stalled",
                 "a subscriber stops reading during a QoS 1 flood of 1 KiB; queues as the broker comes with",
@@ -185,10 +179,7 @@ fn gates() -> Vec<Case> {
         ("pw+acl100", Gate::Passwords { acl_patterns: 100 }),
     ];
     let auth = gates.map(|(name, gate)| Case {
-        setup: Setup {
-            gate,
-            queues: Queues::Raised,
-        },
+        gate,
         ..case(
             format!("auth-fanin-q0:{name}"),
             "what deciding costs: the fan-in (QoS 0, 64 B) with this gate",
@@ -196,10 +187,7 @@ fn gates() -> Vec<Case> {
         )
     });
     let swap = Case {
-        setup: Setup {
-            gate: Gate::Grants(1),
-            queues: Queues::Raised,
-        },
+        gate: Gate::Grants(1),
         sluice_only: true,
         ..case(
             "swap",

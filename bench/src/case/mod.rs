@@ -10,7 +10,7 @@ mod swap;
 
 pub use catalogue::catalogue;
 
-use crate::broker::{Running, Setup};
+use crate::broker::{Gate, Queues, Running, Setup};
 use crate::failure::Result;
 use crate::load::{Pace, Shape, Until};
 use crate::measure::Figures;
@@ -23,8 +23,10 @@ pub struct Case {
     pub name: String,
     /// One sentence.
     pub about: &'static str,
-    /// How the broker is set up.
-    pub setup: Setup,
+    /// Who decides what clients may do.
+    pub gate: Gate,
+    /// How much may wait for a client.
+    pub queues: Queues,
     /// Whether it runs without being asked for by name.
     pub by_default: bool,
     /// Only Sluice can do it.
@@ -111,6 +113,15 @@ impl Case {
             What::Retained { count } => retained::run(broker, terms, count),
             What::Stalled => stalled::run(broker, terms),
             What::Swap { clients } => swap::run(broker, terms, clients),
+        }
+    }
+
+    /// How its broker is to be set up.
+    pub fn setup(&self, terms: &Terms) -> Setup {
+        Setup {
+            gate: self.gate,
+            queues: self.queues,
+            version: terms.version,
         }
     }
 

@@ -162,7 +162,7 @@ fn find_brokers(arguments: &RunArguments) -> (Vec<Installed>, Vec<Absent>) {
 }
 
 fn suits(case: &Case, broker: &Installed) -> bool {
-    case.setup.gate.is_known_to(broker.kind) && (!case.sluice_only || broker.kind == Kind::Sluice)
+    case.gate.is_known_to(broker.kind) && (!case.sluice_only || broker.kind == Kind::Sluice)
 }
 
 fn cores(arguments: &RunArguments) -> Result<Cores> {
@@ -217,7 +217,7 @@ fn settings(arguments: &RunArguments, terms: &Terms, repeat: u32, cores: Cores) 
 /// One run of one case with one broker, from its start to its end.
 fn measure(case: &Case, broker: &Installed, repeat: u32, terms: &Terms, cores: Cores, out: &Path) -> Run {
     let figures = broker
-        .start(case.setup, &out.join("brokers"), cores)
+        .start(case.setup(terms), &out.join("brokers"), cores)
         .and_then(|running| case.run(&running, terms));
     let (figures, failed) = match figures {
         Ok(figures) => (figures, None),

@@ -10,3 +10,6 @@ pub use arrival::{Arrival, arrive, subscribe_all};
 pub use fleet::{ClientId, Fleet, Handler};
 pub use flow::{Flow, Pace, Shape, Until};
 pub use traffic::{Outcome, Probe, Traffic};
+
+#[cfg(test)]
+mod tests;

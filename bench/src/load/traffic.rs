@@ -6,7 +6,7 @@ use super::flow::{Flow, Pace, Until};
 use super::pacer::Pacer;
 use crate::clock::{Nanos, nanos, now, seconds};
 use crate::failure::{Failure, Result};
-use crate::measure::{CpuTime, Latencies};
+use crate::measure::{CpuTime, Latencies, cpu_time};
 use crate::wire::{Credentials, Message, Packet, puback};
 use std::time::Duration;
 
@@ -31,6 +31,8 @@ pub struct Outcome {
     pub seconds: f64,
     /// Processor time of the broker in the measured time.
     pub cpu: CpuTime,
+    /// Processor time of this process in the measured time.
+    pub load_cpu: CpuTime,
     /// From sending (in an open loop: from when it was due) to delivery.
     pub latencies: Latencies,
     /// Deliveries that never came.
@@ -127,14 +129,13 @@ impl Traffic {
     pub fn run(&mut self, fleet: &mut Fleet, probe: Probe<'_>) -> Result<Outcome> {
         self.start();
         self.flow_until(fleet, now() + nanos(self.flow.warm_up))?;
-        let (cpu_before, delivered_before, begun) = (probe()?, self.delivered, now());
-        self.measuring = true;
+        let own = std::process::id();
+        let (cpu_before, load_before) = (probe()?, cpu_time(own)?);
+        let (delivered_before, begun) = (self.delivered, now());
+        self.take_latencies();
         self.flow_until(fleet, begun + nanos(self.flow.measured))?;
-        let (cpu, delivered, ended) = (
-            probe()?.since(cpu_before),
-            self.delivered - delivered_before,
-            now(),
-        );
+        let (delivered, ended) = (self.delivered - delivered_before, now());
+        let (cpu, load_cpu) = (probe()?.since(cpu_before), cpu_time(own)?.since(load_before));
         let latencies = self.take_latencies();
         self.measuring = false;
         self.stop();
@@ -146,6 +147,7 @@ impl Traffic {
             delivered,
             seconds: seconds(ended - begun),
             cpu,
+            load_cpu,
             lost: self.missing(),
             disconnects: self.disconnects,
             latencies,

@@ -17,6 +17,8 @@ pub enum Measure {
     UserMicrosPerMessage,
     /// Of that, in the kernel.
     SystemMicrosPerMessage,
+    /// Processor time of the load for each delivery: the rate cannot exceed one by this.
+    LoadMicrosPerMessage,
     /// Median of the latencies.
     LatencyP50Micros,
     /// 99 of 100 are shorter.
@@ -115,6 +117,7 @@ impl Figures {
             .with(Measure::CpuMicrosPerMessage, micros(outcome.cpu.seconds()))
             .with(Measure::UserMicrosPerMessage, micros(user_seconds))
             .with(Measure::SystemMicrosPerMessage, micros(system_seconds))
+            .with(Measure::LoadMicrosPerMessage, micros(outcome.load_cpu.seconds()))
             .with(Measure::LatencyP50Micros, latencies.quantile_micros(0.5))
             .with(Measure::LatencyP99Micros, latencies.quantile_micros(0.99))
             .with(Measure::LatencyP999Micros, latencies.quantile_micros(0.999))

@@ -153,6 +153,7 @@ fn part(measure: Measure, value: f64) -> Option<String> {
         Measure::MessagesLost => format!("{} lost", count(value)),
         Measure::UserMicrosPerMessage
         | Measure::SystemMicrosPerMessage
+        | Measure::LoadMicrosPerMessage
         | Measure::LatencyP999Micros
         | Measure::LatencyMaxMicros
         | Measure::ResidentBeforeBytes
