@@ -36,20 +36,17 @@ impl Cores {
         }
     }
 
-    /// Does something on the broker's processor, then goes back to the load's. A process that is started meanwhile
-    /// inherits the broker's.
+    /// Keeps this thread on the load's processor.
     ///
     /// # Errors
     /// When there is no such processor.
-    pub fn on_brokers<T>(self, action: impl FnOnce() -> T) -> Result<T> {
-        pin(self.broker)?;
-        let done = action();
-        pin(self.load)?;
-        Ok(done)
+    pub fn pin_load(self) -> Result<()> {
+        pin(self.load)
     }
 }
 
-fn pin(core: Option<usize>) -> Result<()> {
+/// Keeps this thread, and what it turns into, on one processor.
+pub(super) fn pin(core: Option<usize>) -> Result<()> {
     let Some(core) = core else { return Ok(()) };
     let mut set = CpuSet::new();
     if core < CpuSet::MAX_CPU {

@@ -2,12 +2,14 @@
 
 mod aedes;
 mod cores;
+mod guard;
 mod mosquitto;
 mod rumqttd;
 mod running;
 mod sluice;
 
 pub use cores::{Cores, raise_open_files};
+pub use guard::{SUBCOMMAND, become_broker};
 pub use running::Running;
 
 use crate::failure::Result;

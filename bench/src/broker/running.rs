@@ -1,5 +1,6 @@
 //! A broker that runs.
 
+use super::guard::guarded;
 use super::{Cores, Installed, Kind, Launch};
 use crate::failure::{During, Failure, Result};
 use crate::load::{Fleet, arrive};
@@ -58,13 +59,13 @@ impl Running {
             }
         }
         let log = std::fs::File::create(directory.join(LOG)).during(&place)?;
-        let mut command = launch.command;
+        let mut command = guarded(&launch.command, cores.broker)?;
         command
             .stdin(Stdio::null())
             .stdout(log.try_clone().during(&place)?)
             .stderr(log);
-        let child = cores
-            .on_brokers(|| command.spawn())?
+        let child = command
+            .spawn()
             .during(format_args!("{command:?} cannot be run"))?;
         let mut running = Self {
             kind: broker.kind,

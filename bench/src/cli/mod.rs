@@ -7,9 +7,11 @@ mod load;
 mod plot;
 mod run;
 
+use crate::broker::{SUBCOMMAND, become_broker};
 use crate::failure::Result;
 use crate::wire::Version;
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::ffi::OsString;
 use std::io::Write;
 use std::process::ExitCode;
 
@@ -31,8 +33,19 @@ enum Command {
     Load(load::LoadArguments),
     /// List the cases, and the brokers that are installed.
     List(list::ListArguments),
+    /// Become a broker that ends with its parent.
+    #[command(hide = true, name = SUBCOMMAND)]
+    Guard(GuardArguments),
     /// Make table and chart of earlier results anew.
     Plot(plot::PlotArguments),
+}
+
+#[derive(Args)]
+struct GuardArguments {
+    #[arg(long)]
+    core: Option<usize>,
+    #[arg(last = true)]
+    words: Vec<OsString>,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -65,6 +78,7 @@ pub fn main() -> ExitCode {
         Command::Run(arguments) => run::run(&arguments),
         Command::Load(arguments) => load::load(&arguments),
         Command::List(arguments) => list::list(&arguments),
+        Command::Guard(arguments) => become_broker(arguments.core, &arguments.words),
         Command::Plot(arguments) => plot::plot(&arguments),
     };
     match outcome {

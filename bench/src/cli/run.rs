@@ -73,6 +73,7 @@ pub(super) fn run(arguments: &RunArguments) -> Result<()> {
         )));
     }
     let cores = cores(arguments)?;
+    cores.pin_load()?;
     let (terms, repeat) = terms(arguments)?;
     let mut results = Results {
         machine: Machine::here(),

@@ -13,7 +13,7 @@ use std::time::Duration;
 /// When nothing comes for so long, what is missing is lost.
 const DRAIN: Duration = Duration::from_secs(2);
 /// Windows that nothing moves for so long are opened again: what was in them is lost.
-const STUCK: Duration = Duration::from_millis(500);
+const STUCK: Duration = Duration::from_secs(2);
 /// The longest wait for something to do.
 const TURN: Duration = Duration::from_millis(10);
 /// No more is put behind what the kernel does not take.
