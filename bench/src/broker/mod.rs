@@ -104,7 +104,7 @@ pub struct Programs {
     #[arg(long, value_name = "FILE", default_value = "/usr/sbin/mosquitto")]
     pub mosquitto: PathBuf,
     /// rumqttd's program.
-    #[arg(long, value_name = "FILE", default_value = "bench/peers/rumqttd/bin/rumqttd")]
+    #[arg(long, value_name = "FILE", default_value = "bench/peers/target/bin/rumqttd")]
     pub rumqttd: PathBuf,
     /// The script that runs Aedes with `node`.
     #[arg(long, value_name = "FILE", default_value = "bench/peers/aedes/broker.mjs")]

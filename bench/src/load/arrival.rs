@@ -46,7 +46,7 @@ impl Handler for Answers {
 
     fn closed(&mut self, _: ClientId) {
         self.refused
-            .get_or_insert_with(|| "the broker closed a connection".into());
+            .get_or_insert_with(|| "the connection failed, or the broker closed it".into());
     }
 }
 

@@ -10,6 +10,8 @@ const WIDTH: u32 = 1000;
 const HEAD: u32 = 110;
 const CASE_HEIGHT: u32 = 26;
 const BAR: f64 = 0.8;
+/// Where the axis begins.
+const MICROS_MIN: f64 = 0.1;
 
 /// A bar of the chart: from where to where on the axis of cases, and how long.
 struct Bar {
@@ -79,7 +81,11 @@ fn draw(cases: &[&str], groups: &[(Kind, Vec<Bar>)], longest: f64) -> Result<Str
             .margin(12)
             .x_label_area_size(40)
             .y_label_area_size(190)
-            .build_cartesian_2d(0.0..longest * 1.05, 0.0..position(cases.len()))
+            // A fan-out costs a hundredth of what a lone message costs.
+            .build_cartesian_2d(
+                (MICROS_MIN..longest * 1.2).log_scale(),
+                0.0..position(cases.len()),
+            )
             .during(FAILED)?;
         let label = |value: &f64| {
             let row = cases.iter().enumerate();
@@ -92,14 +98,14 @@ fn draw(cases: &[&str], groups: &[(Kind, Vec<Bar>)], longest: f64) -> Result<Str
             .disable_y_mesh()
             .y_labels(cases.len() * 2 + 1)
             .y_label_formatter(&label)
-            .x_desc("µs")
+            .x_desc("µs, logarithmic")
             .draw()
             .during(FAILED)?;
         for (index, (broker, bars)) in groups.iter().enumerate() {
             let colour = Palette99::pick(index).filled();
             let rectangles = bars
                 .iter()
-                .map(|bar| Rectangle::new([(0.0, bar.from), (bar.micros, bar.to)], colour));
+                .map(|bar| Rectangle::new([(MICROS_MIN, bar.from), (bar.micros, bar.to)], colour));
             chart
                 .draw_series(rectangles)
                 .during(FAILED)?

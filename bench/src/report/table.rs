@@ -141,7 +141,7 @@ fn part(measure: Measure, value: f64) -> Option<String> {
         Measure::BytesPerSubscription => format!("{} each", size(value)),
         Measure::BytesPerRetained => format!("{} each", size(value)),
         Measure::SubscribeSeconds => format!("in {value:.1} s"),
-        Measure::CpuRatioWithSubscriptions => format!("×{value:.2} of alone"),
+        Measure::CpuRatioWithSubscriptions => format!("{value:.2} times alone"),
         Measure::RetainedReadBack => format!("read back {}", count(value)),
         Measure::ReadBackSeconds => format!("in {value:.1} s"),
         Measure::MessagesAcknowledged => format!("acknowledged {}", count(value)),

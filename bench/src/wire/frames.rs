@@ -23,7 +23,10 @@ pub struct Credentials {
 /// DISCONNECT without a reason, the same in all versions.
 pub const DISCONNECT: [u8; 2] = [0xE0, 0];
 
-/// CONNECT with a clean session and without keep alive.
+/// So long that no client has to say anything in a run. 0 would be none at all, which rumqttd refuses.
+const KEEP_ALIVE_SECONDS: u16 = u16::MAX;
+
+/// CONNECT with a clean session and the longest keep alive.
 pub fn connect(version: Version, client_id: &str, credentials: Option<&Credentials>) -> Vec<u8> {
     const CLEAN: u8 = 0x02;
     const USER_AND_PASSWORD: u8 = 0xC0;
@@ -38,7 +41,7 @@ pub fn connect(version: Version, client_id: &str, credentials: Option<&Credentia
     } else {
         CLEAN
     });
-    body.extend([0, 0]);
+    body.extend(KEEP_ALIVE_SECONDS.to_be_bytes());
     no_properties(&mut body, version);
     text(&mut body, client_id.as_bytes());
     if let Some(credentials) = credentials {
@@ -161,14 +164,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn connect_has_no_keep_alive_and_a_clean_session() {
+    fn connect_has_the_longest_keep_alive_and_a_clean_session() {
         assert_eq!(
             connect(Version::V311, "ab", None),
-            b"\x10\x0E\x00\x04MQTT\x04\x02\x00\x00\x00\x02ab"
+            b"\x10\x0E\x00\x04MQTT\x04\x02\xFF\xFF\x00\x02ab"
         );
         assert_eq!(
             connect(Version::V5, "ab", None),
-            b"\x10\x0F\x00\x04MQTT\x05\x02\x00\x00\x00\x00\x02ab"
+            b"\x10\x0F\x00\x04MQTT\x05\x02\xFF\xFF\x00\x00\x02ab"
         );
     }
 
