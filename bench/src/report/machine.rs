@@ -24,11 +24,19 @@ impl Machine {
             value(&meminfo, "MemTotal").and_then(|text| text.trim_end_matches(" kB").parse::<u64>().ok());
         Self {
             cpu: value(&cpuinfo, "model name").unwrap_or("unknown").to_owned(),
-            cores: std::thread::available_parallelism().map_or(1, usize::from),
+            cores: processors(&cpuinfo),
             memory_bytes: kib.unwrap_or_default() * 1024,
             kernel: format!("Linux {}", read("/proc/sys/kernel/osrelease").trim()),
         }
     }
+}
+
+/// All of the machine's: this process itself is kept on one.
+fn processors(cpuinfo: &str) -> usize {
+    cpuinfo
+        .lines()
+        .filter(|line| line.starts_with("processor"))
+        .count()
 }
 
 /// The value of the first line `key: value`.
@@ -40,6 +48,12 @@ fn value<'a>(text: &'a str, key: &str) -> Option<&'a str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_processor_counts() {
+        let text = "processor\t: 0\nmodel name\t: x\n\nprocessor\t: 1\nmodel name\t: x\n";
+        assert_eq!(processors(text), 2);
+    }
 
     #[test]
     fn values_are_found_by_their_keys() {
