@@ -15,6 +15,12 @@ clients:
     .ci/clients
     cargo test -p sluice-tests --features real-clients --test clients
 
+# Sluice beside other brokers, which `bench/peers/install` installs; about half an hour.
+bench *arguments:
+    cargo build --release -p sluice -p sluice-bench
+    cargo build --release -p sluice-bench-policy --target wasm32-unknown-unknown
+    target/release/sluice-bench run {{arguments}}
+
 # Everything that CI does.
 ci:
     .ci/run

@@ -50,6 +50,15 @@ fn the_sdk_does_not_know_the_broker() {
 }
 
 #[test]
+fn the_benchmark_does_not_know_the_broker() {
+    let known = dependencies(&source::root().join("bench"), "dependencies");
+    assert!(
+        !known.iter().any(|name| name.starts_with("sluice")),
+        "it measures processes, one like the other: {known:?}"
+    );
+}
+
+#[test]
 fn every_version_stands_in_the_workspace_table() {
     let mut found = Vec::new();
     let manifests = source::all()

@@ -38,7 +38,8 @@ pub fn dependencies(package: &Path, table: &str) -> Vec<String> {
 #[test]
 fn a_policy_depends_on_the_sdk_only() {
     let mut found = Vec::new();
-    for package in [packages("example-policies"), packages("tests/guests")].concat() {
+    let dirs = ["example-policies", "tests/guests", "bench"];
+    for package in dirs.map(packages).concat() {
         for dependency in dependencies(&package, "dependencies") {
             if !GUEST_DEPENDENCIES.contains(&dependency.as_str()) {
                 found.push(format!("{}: {dependency}", package.display()));

@@ -1,0 +1,110 @@
+//! Sluice: one worker, limits raised as far as the cases need.
+
+use super::{Gate, Launch, Queues, Setup, first_line};
+use crate::failure::{During, Failure, Result};
+use std::fmt::Write as _;
+use std::path::Path;
+use std::process::Command;
+
+const CONFIG: &str = "sluice.toml";
+const ADMIN: &str = "admin.sock";
+
+pub(super) fn version(program: &Path) -> Result<String> {
+    first_line(program, &["--version"])
+}
+
+pub(super) fn launch(
+    program: &Path,
+    policy: &Path,
+    setup: Setup,
+    port: u16,
+    directory: &Path,
+) -> Result<Launch> {
+    let policy = std::path::absolute(policy).during(policy.display())?;
+    if setup.gate != Gate::Plain && !policy.is_file() {
+        return Err(Failure::new(format!(
+            "{} is missing: build bench/policy first",
+            policy.display()
+        )));
+    }
+    let mut command = Command::new(program);
+    command.arg("run").arg("--config").arg(directory.join(CONFIG));
+    let admin = directory.join(ADMIN);
+    Ok(Launch {
+        command,
+        files: vec![(CONFIG, config(&policy, setup, port, &admin))],
+        preparations: Vec::new(),
+        credentials: None,
+        admin: Some(admin),
+    })
+}
+
+fn config(policy: &Path, setup: Setup, port: u16, admin: &Path) -> String {
+    let mut text = String::from("workers = 1\nsys_interval = \"off\"\n");
+    let settings = match setup.gate {
+        Gate::Grants(grants) => Some(format!("{{ decide = \"grants\", grants = {grants} }}")),
+        Gate::Cached => Some("{ decide = \"cached\" }".into()),
+        Gate::Asked => Some("{ decide = \"asked\" }".into()),
+        Gate::Plain | Gate::Passwords { .. } => None,
+    };
+    if settings.is_some() {
+        text.push_str("policies = [\"bench\"]\n");
+    }
+    // Writing to a string does not fail.
+    let _ = write!(
+        text,
+        "\n[[listener]]\nname = \"bench\"\naddress = \"127.0.0.1:{port}\"\n\n\
+         [limits]\nconnections_max = 100_000\nsessions_max = 200_000\nsubscriptions_max = 1_000_000\n\
+         inflight_max = 1_000\nreceive_max = 1_000\nretained_messages_max = 4_000_000\nretained_bytes_max = \"8 GiB\"\n"
+    );
+    if setup.queues == Queues::Raised {
+        text.push_str("queue_messages_max = 4_000_000\nqueue_bytes_max = \"8 GiB\"\n");
+    }
+    let _ = write!(
+        text,
+        "\n[admin]\nsocket = {admin:?}\n\n[log]\nlevel = \"warn\"\nformat = \"json\"\n"
+    );
+    if let Some(settings) = settings {
+        let _ = write!(
+            text,
+            "\n[policy.bench]\nfile = {policy:?}\nsettings = {settings}\n"
+        );
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::Version;
+
+    fn text(gate: Gate, queues: Queues) -> String {
+        let version = Version::V311;
+        let setup = Setup {
+            gate,
+            queues,
+            version,
+        };
+        config(Path::new("/p.wasm"), setup, 7, Path::new("/a.sock"))
+    }
+
+    #[test]
+    fn the_plain_broker_keeps_its_own_policy() {
+        let plain = text(Gate::Plain, Queues::Raised);
+        assert!(plain.contains("127.0.0.1:7") && plain.contains("socket = \"/a.sock\""));
+        assert!(!plain.contains("policies") && !plain.contains("[policy"));
+    }
+
+    #[test]
+    fn a_gate_is_a_policy_and_its_settings() {
+        let grants = text(Gate::Grants(10), Queues::Raised);
+        assert!(grants.contains("policies = [\"bench\"]"));
+        assert!(grants.ends_with("file = \"/p.wasm\"\nsettings = { decide = \"grants\", grants = 10 }\n"));
+    }
+
+    #[test]
+    fn default_queues_are_not_mentioned() {
+        assert!(text(Gate::Plain, Queues::Raised).contains("queue_bytes_max"));
+        assert!(!text(Gate::Plain, Queues::Default).contains("queue_"));
+    }
+}

@@ -1,0 +1,226 @@
+//! All cases, in the order of tables.
+
+use super::{Case, Exchange, What};
+use crate::broker::{Gate, Queues};
+use crate::load::{Pace, Shape, Until};
+
+const FAN_IN: Shape = Shape::Fan {
+    publishers: 50,
+    subscribers: 1,
+};
+
+/// Every case there is.
+pub fn catalogue() -> Vec<Case> {
+    let mut cases = saturating();
+    cases.extend(paced());
+    cases.extend(quantities());
+    cases.extend(gates());
+    cases
+}
+
+fn case(name: impl Into<String>, about: &'static str, what: What) -> Case {
+    Case {
+        name: name.into(),
+        about,
+        gate: Gate::Plain,
+        queues: Queues::Raised,
+        by_default: true,
+        sluice_only: false,
+        what,
+    }
+}
+
+fn window(outstanding: u64) -> Pace {
+    Pace::Window {
+        until: Until::Delivered,
+        outstanding,
+        burst: None,
+    }
+}
+
+fn exchange(shape: Shape, qos: u8, payload_bytes: usize, pace: Pace) -> What {
+    What::Exchange(Exchange {
+        shape,
+        qos,
+        payload_bytes,
+        pace,
+    })
+}
+
+fn saturating() -> Vec<Case> {
+    let fan_out = |subscribers| Shape::Fan {
+        publishers: 1,
+        subscribers,
+    };
+    let shapes = [
+        (
+            "fanin-50-1",
+            FAN_IN,
+            20,
+            "50 publishers to 1 subscriber, as fast as it goes",
+        ),
+        (
+            "fanout-1-100",
+            fan_out(100),
+            50,
+            "1 publisher to 100 subscribers, as fast as it goes",
+        ),
+        (
+            "fanout-1-1000",
+            fan_out(1000),
+            10,
+            "1 publisher to 1,000 subscribers, as fast as it goes",
+        ),
+    ];
+    let mut cases = Vec::new();
+    for (name, shape, outstanding, about) in shapes {
+        for qos in [0, 1] {
+            for payload_bytes in [64, 1024] {
+                cases.push(case(
+                    format!("{name}-q{qos}-{payload_bytes}"),
+                    about,
+                    exchange(shape, qos, payload_bytes, window(outstanding)),
+                ));
+            }
+        }
+    }
+    for qos in [0, 1] {
+        let pace = Pace::Window {
+            until: Until::Delivered,
+            outstanding: 20,
+            burst: Some(1),
+        };
+        cases.push(case(
+            format!("fanin-single-q{qos}-64"),
+            "the same fan-in with every message in a write of its own, publishers in turn",
+            exchange(FAN_IN, qos, 64, pace),
+        ));
+    }
+    cases
+}
+
+fn paced() -> Vec<Case> {
+    let about = "1,000 publishers, each to its own subscriber, paced; latency from the intended send time";
+    [(0, 10_000.0), (1, 5000.0)]
+        .map(|(qos, rate)| {
+            case(
+                format!("pairs-1000-q{qos}-64"),
+                about,
+                exchange(Shape::Pairs(1000), qos, 64, Pace::PerSecond(rate)),
+            )
+        })
+        .into()
+}
+
+fn quantities() -> Vec<Case> {
+    vec![
+        case(
+            "idle-10k",
+            "resident memory of 10,000 connections that do nothing",
+            What::Idle { clients: 10_000 },
+        ),
+        case(
+            "connect",
+            "CONNECT, CONNACK, DISCONNECT over and over, 32 at a time",
+            What::Connects,
+        ),
+        case(
+            "subs-100k",
+            "the fan-in (QoS 0, 64 B) among 100,000 wildcard subscriptions, and what these cost",
+            What::Subscriptions {
+                count: 100_000,
+                with_load: true,
+            },
+        ),
+        Case {
+            by_default: false,
+            ..case(
+                "subs-1m",
+                "resident memory of 1,000,000 wildcard subscriptions of 1,000 clients",
+                What::Subscriptions {
+                    count: 1_000_000,
+                    with_load: false,
+                },
+            )
+        },
+        case(
+            "retained-200k",
+            "resident memory of 200,000 retained messages of 64 B, then all read back",
+            What::Retained { count: 200_000 },
+        ),
+        Case {
+            by_default: false,
+            ..case(
+                "retained-1m",
+                "the same with 1,000,000",
+                What::Retained { count: 1_000_000 },
+            )
+        },
+        Case {
+            queues: Queues::Default,
+            ..case(
+                "stalled",
+                "a subscriber stops reading during a QoS 1 flood of 1 KiB; queues as the broker comes with",
+                What::Stalled,
+            )
+        },
+    ]
+}
+
+fn gates() -> Vec<Case> {
+    let gates = [
+        ("plain", Gate::Plain),
+        ("grant-1", Gate::Grants(1)),
+        ("grants-10", Gate::Grants(10)),
+        ("cached", Gate::Cached),
+        ("asked", Gate::Asked),
+        ("pw", Gate::Passwords { acl_patterns: 0 }),
+        ("pw+acl1", Gate::Passwords { acl_patterns: 1 }),
+        ("pw+acl100", Gate::Passwords { acl_patterns: 100 }),
+    ];
+    let auth = gates.map(|(name, gate)| Case {
+        gate,
+        ..case(
+            format!("auth-fanin-q0:{name}"),
+            "what deciding costs: the fan-in (QoS 0, 64 B) with this gate",
+            exchange(FAN_IN, 0, 64, window(20)),
+        )
+    });
+    let swap = Case {
+        gate: Gate::Grants(1),
+        sluice_only: true,
+        ..case(
+            "swap",
+            "10,000 clients, a paced load, and a policy that is replaced meanwhile",
+            What::Swap { clients: 10_000 },
+        )
+    };
+    auth.into_iter().chain([swap]).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn names_are_unique() {
+        let cases = catalogue();
+        let names: BTreeSet<&str> = cases.iter().map(|case| case.name.as_str()).collect();
+        assert_eq!(names.len(), cases.len());
+    }
+
+    #[test]
+    fn the_beginning_of_a_name_means_all_that_begin_so() {
+        let meant = |pattern: &str| {
+            catalogue()
+                .iter()
+                .filter(|case| case.is_meant_by(pattern))
+                .count()
+        };
+        assert_eq!(meant("fanout-1-100"), 4);
+        assert_eq!(meant("fanin-50-1-q0-64"), 1);
+        assert_eq!(meant("auth-fanin-q0"), 8);
+        assert_eq!(meant("fan"), 0);
+    }
+}

@@ -1,0 +1,134 @@
+//! The cases: what is measured of a broker that runs.
+
+mod catalogue;
+mod connections;
+mod exchange;
+mod retained;
+mod stalled;
+mod subscriptions;
+mod swap;
+
+pub use catalogue::catalogue;
+
+use crate::broker::{Gate, Queues, Running, Setup};
+use crate::failure::Result;
+use crate::load::{Pace, Shape, Until};
+use crate::measure::Figures;
+use crate::wire::Version;
+use std::time::Duration;
+
+/// One thing to measure.
+pub struct Case {
+    /// Its name in tables and on the command line.
+    pub name: String,
+    /// One sentence.
+    pub about: &'static str,
+    /// Who decides what clients may do.
+    pub gate: Gate,
+    /// How much may wait for a client.
+    pub queues: Queues,
+    /// Whether it runs without being asked for by name.
+    pub by_default: bool,
+    /// Only Sluice can do it.
+    pub sluice_only: bool,
+    what: What,
+}
+
+/// The kinds of cases.
+enum What {
+    /// Messages flow.
+    Exchange(Exchange),
+    /// Clients connect and do nothing.
+    Idle { clients: usize },
+    /// Clients connect and leave, over and over.
+    Connects,
+    /// Clients subscribe; optionally messages flow among the subscriptions.
+    Subscriptions { count: usize, with_load: bool },
+    /// Messages are kept and read back.
+    Retained { count: usize },
+    /// A subscriber stops reading.
+    Stalled,
+    /// A policy is replaced under load.
+    Swap { clients: usize },
+}
+
+/// Messages that flow, but for how long.
+#[derive(Clone, Copy)]
+struct Exchange {
+    shape: Shape,
+    qos: u8,
+    payload_bytes: usize,
+    pace: Pace,
+}
+
+/// What holds for all cases of a run.
+#[derive(Clone, Copy, Debug)]
+pub struct Terms {
+    /// The version that clients speak.
+    pub version: Version,
+    /// Flows before anything is measured.
+    pub warm_up: Duration,
+    /// Is measured.
+    pub measured: Duration,
+    /// In the place of every case's own window.
+    pub window: Option<u64>,
+    /// In the place of every case's own burst.
+    pub burst: Option<u64>,
+    /// Numbers of clients, subscriptions and messages are divided by this.
+    pub divisor: usize,
+}
+
+impl Terms {
+    fn scaled(&self, count: usize) -> usize {
+        (count / self.divisor.max(1)).max(1)
+    }
+
+    fn pace(&self, pace: Pace) -> Pace {
+        match pace {
+            Pace::Window {
+                until: until @ Until::Delivered,
+                outstanding,
+                burst,
+            } => Pace::Window {
+                until,
+                outstanding: self.window.unwrap_or(outstanding),
+                burst: self.burst.or(burst),
+            },
+            other => other,
+        }
+    }
+}
+
+impl Case {
+    /// Measures it.
+    ///
+    /// # Errors
+    /// When the broker does not do what the case needs.
+    pub fn run(&self, broker: &Running, terms: &Terms) -> Result<Figures> {
+        match self.what {
+            What::Exchange(exchange) => exchange::run(broker, terms, exchange),
+            What::Idle { clients } => connections::idle(broker, terms, clients),
+            What::Connects => connections::connects(broker, terms),
+            What::Subscriptions { count, with_load } => subscriptions::run(broker, terms, count, with_load),
+            What::Retained { count } => retained::run(broker, terms, count),
+            What::Stalled => stalled::run(broker, terms),
+            What::Swap { clients } => swap::run(broker, terms, clients),
+        }
+    }
+
+    /// How its broker is to be set up.
+    pub fn setup(&self, terms: &Terms) -> Setup {
+        Setup {
+            gate: self.gate,
+            queues: self.queues,
+            version: terms.version,
+        }
+    }
+
+    /// Whether a pattern of the command line means it: its name, or the beginning of it up to a `-` or `:`.
+    pub fn is_meant_by(&self, pattern: &str) -> bool {
+        self.name
+            .strip_prefix(pattern)
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with(['-', ':']))
+    }
+}

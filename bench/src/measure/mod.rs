@@ -1,0 +1,9 @@
+//! What is measured, and of whom.
+
+mod figures;
+mod latency;
+mod process;
+
+pub use figures::{Figures, Measure, median};
+pub use latency::Latencies;
+pub use process::{CpuTime, Memory, cpu_time, forget_peak, memory};
