@@ -81,6 +81,7 @@ pub(super) struct Client<S> {
     held_until: Option<Instant>,
     /// Whether it was left unread when it was last looked at.
     is_unread: bool,
+    was_waiting: bool,
     /// Whether the log has told that it waits.
     is_known_to_wait: bool,
     pub(super) governor: Governor,
@@ -152,6 +153,7 @@ impl<S: Socket> Client<S> {
             paused_until: None,
             held_until: None,
             is_unread: false,
+            was_waiting: false,
             is_known_to_wait: false,
             governor,
             messages_in: 0,
@@ -306,6 +308,11 @@ impl<S: Socket> Client<S> {
 
     /// Accounts for the time that limits take, and does not hold the silence of a client against it that is not read.
     fn note_waiting(&mut self, inward: bool, outward: bool, now: Instant) {
+        // Most connections never wait: they touch no more memory than this.
+        if !(inward || outward || self.was_waiting) {
+            return;
+        }
+        self.was_waiting = inward || outward;
         if inward || self.is_unread {
             self.link.conn.excuse_silence(now);
         }
