@@ -125,7 +125,7 @@ fn decode_ns(publish: &Publish, version: Version) -> f64 {
 }
 
 fn encode_ns(publish: &Publish, version: Version, addressed: bool) -> f64 {
-    let topic = publish.topic.as_deref().unwrap_or_default();
+    let topic = publish.topic.as_deref().unwrap_or_default().as_bytes();
     let mut head = PublishHead {
         dup: false,
         qos: publish.qos,

@@ -53,7 +53,9 @@ const CASES: [Case; 7] = [
 fn main() {
     if let Some(count) = std::env::args().nth(1) {
         let count = count.parse().expect("a number");
-        return receive(&CASES[0], count, |received, _| received.discard());
+        return receive(&CASES[0], count, |received, now| {
+            received.accept().into_message("", 7, now).1
+        });
     }
     println!("{:<40} acknowledged   with its message", "");
     for case in &CASES {

@@ -110,7 +110,7 @@ fn encoding_a_publish_for_a_subscriber_allocates_nothing() {
         qos: QoS::AtLeastOnce,
         retain: false,
         packet_id: PacketId::new(7),
-        topic: "sensors/hall/7/temp",
+        topic: b"sensors/hall/7/temp",
         alias: Some(3),
         expiry_seconds: Some(60),
         subscription_ids: &[1, 300],

@@ -9,9 +9,7 @@ use sluice_mqtt::message::Message;
 use sluice_mqtt::packet::{QoS, SubscriptionOptions, Will};
 use sluice_mqtt::reason::ReasonCode;
 use sluice_mqtt::session::{Delivery, Enqueued, Session, SubscriptionIds};
-use sluice_mqtt::text::Text;
-use sluice_mqtt::topic::TopicFilter;
-use std::collections::HashMap;
+use std::collections::BTreeSet;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
@@ -33,8 +31,8 @@ pub struct SessionCell {
 pub struct SessionState {
     /// In-flight messages and the queue.
     pub session: Session,
-    /// By the filter as the client wrote it.
-    pub subscriptions: HashMap<Text, Subscription, foldhash::fast::RandomState>,
+    /// The filters as the client wrote them. The routes know all else: a million subscriptions are held twice.
+    pub subscriptions: BTreeSet<Box<str>>,
     /// Most subscriptions it may hold.
     pub subscriptions_max: u32,
     /// The number by which policies know the session since its last CONNECT.
@@ -161,17 +159,6 @@ impl Stop {
     }
 }
 
-/// One subscription.
-#[derive(Clone)]
-pub struct Subscription {
-    /// As the routes hold it: with the mount point.
-    pub full: TopicFilter,
-    /// Granted QoS and the client's options.
-    pub options: SubscriptionOptions,
-    /// Subscription Identifier.
-    pub id: Option<NonZeroU32>,
-}
-
 /// A subscription as the routes hold it.
 pub(super) struct Route {
     /// Who receives.
@@ -208,7 +195,7 @@ impl SessionCell {
     pub fn new(number: u64, key: SessionKey, session: Session) -> Self {
         let state = SessionState {
             session,
-            subscriptions: HashMap::default(),
+            subscriptions: BTreeSet::new(),
             subscriptions_max: 0,
             judged: number,
             connection: 0,
@@ -234,19 +221,26 @@ impl SessionCell {
     }
 
     /// Hands a message to the session and wakes its driver.
-    pub(super) fn offer(&self, message: &Arc<Message>, copy: Copy) -> Offered {
+    pub(super) fn offer(&self, message: &Message, copy: Copy) -> Offered {
         let mut state = self.state.lock();
         let qos = copy.qos.min(message.qos());
         if state.ended || (qos == QoS::AtMostOnce && !state.is_online()) {
             return Offered::NotTaken;
         }
         let retain = copy.retain_as_published && message.retain();
-        state.push(Delivery {
-            message: Arc::clone(message),
+        let offered = state.queue(Delivery {
+            message: message.clone(),
             qos,
             retain,
             subscription_ids: copy.ids,
-        })
+        });
+        // A driver on another thread that wakes at once finds the session free.
+        let waker = state.waker_for_messages();
+        drop(state);
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+        offered
     }
 }
 
@@ -258,7 +252,20 @@ impl SessionState {
 
     /// Queues a delivery and wakes the driver.
     pub fn push(&mut self, delivery: Delivery) -> Offered {
-        let offered = match self.session.enqueue(delivery) {
+        let offered = self.queue(delivery);
+        if let Some(waker) = self.waker_for_messages() {
+            waker.wake();
+        }
+        offered
+    }
+
+    /// Whom to wake for a message.
+    fn waker_for_messages(&mut self) -> Option<Waker> {
+        self.waker.take_if(|_| self.wants_messages)
+    }
+
+    fn queue(&mut self, delivery: Delivery) -> Offered {
+        match self.session.enqueue(delivery) {
             Enqueued::Queued => Offered::Queued,
             Enqueued::DroppedNew => Offered::Dropped(1),
             Enqueued::DroppedOldest(count) => Offered::Dropped(count),
@@ -270,11 +277,7 @@ impl SessionState {
                 self.wake();
                 Offered::Dropped(1)
             }
-        };
-        if self.wants_messages {
-            self.wake();
         }
-        offered
     }
 
     /// Wakes the driver if it waits.

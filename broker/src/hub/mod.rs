@@ -17,9 +17,7 @@ mod sys;
 mod timers;
 
 pub use bans::{BANS_MAX, Ban, BanError, Bans, Caller, REASON_BYTES_MAX, Subject};
-pub use cell::{
-    Account, Asked, Offered, Offline, Orders, Phase, SessionCell, SessionState, Stop, Subscription, Usage,
-};
+pub use cell::{Account, Asked, Offered, Offline, Orders, Phase, SessionCell, SessionState, Stop, Usage};
 pub use live::ClientSummary;
 pub use network::Network;
 pub use refresh::option_bits;
@@ -56,9 +54,12 @@ pub struct Hub {
     inner: Arc<Inner>,
 }
 
+/// Who subscribed to what, by the numbers of sessions.
+type Routes = SubscriptionTree<u64, cell::Route>;
+
 struct Inner {
     registry: Mutex<Registry>,
-    routes: RwLock<SubscriptionTree<u64, cell::Route>>,
+    routes: RwLock<Routes>,
     retained: Mutex<Retained>,
     timers: Timers,
     overrides: Overrides,
@@ -172,15 +173,19 @@ impl Hub {
 
     /// Stores what is retained and gives every matching session its copy; returns how many sessions took one.
     fn route(&self, message: Message, now: Instant) -> usize {
-        let message = Arc::new(message);
         if message.retain() {
             self.retain(&message, now);
         }
         self.dispatch(&message)
     }
 
-    fn retain(&self, message: &Arc<Message>, now: Instant) {
-        let kept = self.inner.retained.lock().store(message, now);
+    fn retain(&self, message: &Message, now: Instant) {
+        let kept = {
+            let mut retained = self.inner.retained.lock();
+            let kept = retained.store(message, now);
+            self.report_retained(&retained);
+            kept
+        };
         match kept {
             retained::Kept::Stored => self.inner.store.append(Record::Retained(message)),
             retained::Kept::Cleared => self.inner.store.append(Record::RetainedCleared(message.topic())),
@@ -191,11 +196,9 @@ impl Hub {
                 });
             }
         }
-        self.report_retained();
     }
 
-    fn report_retained(&self) {
-        let retained = self.inner.retained.lock();
+    fn report_retained(&self, retained: &Retained) {
         self.inner.metrics.retained_current.set(retained.len() as u64);
         self.inner.metrics.retained_bytes.set(retained.bytes());
     }

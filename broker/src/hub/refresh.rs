@@ -7,6 +7,7 @@ use crate::policy::Gate;
 use crate::policy::verdict::{RefreshCause, RefreshVerdict, SubscribeVerdict};
 use crate::report;
 use sluice_mqtt::packet::{QoS, SubscriptionOptions};
+use sluice_mqtt::text::Text;
 use sluice_mqtt::topic::TopicFilter;
 use std::sync::Arc;
 use std::time::Instant;
@@ -55,17 +56,15 @@ impl Hub {
 
     /// Removes the subscriptions of a session that its gate no longer allows; returns how many.
     pub fn judge_subscriptions(&self, cell: &SessionCell, gate: &mut Gate) -> usize {
-        let subscriptions: Vec<_> = {
-            let state = cell.lock();
-            state
-                .subscriptions
-                .iter()
-                .map(|(text, kept)| (text.clone(), kept.options))
-                .collect()
-        };
+        let subscriptions: Vec<Box<str>> = cell.lock().subscriptions.iter().cloned().collect();
         let mut removed = 0;
-        for (text, options) in subscriptions {
-            let Ok(filter) = TopicFilter::new(text.clone()) else {
+        for text in subscriptions {
+            let Ok(filter) = Text::try_from(String::from(text)).map(TopicFilter::new) else {
+                continue;
+            };
+            let Ok(filter) = filter else { continue };
+            // Removed meanwhile, by the client itself.
+            let Some(options) = self.subscription_options(cell, &filter) else {
                 continue;
             };
             let bits = option_bits(options, filter.share().is_some());
@@ -73,11 +72,11 @@ impl Hub {
                 SubscribeVerdict::Allow { .. } => continue,
                 SubscribeVerdict::Deny(refusal) | SubscribeVerdict::Disconnect(refusal) => refusal,
             };
-            removed += usize::from(self.unsubscribe_text(cell, &text));
+            removed += usize::from(self.unsubscribe(cell, &filter));
             // Said once it is so: whoever waits for the line must not see another message.
             self.inner.events.emit(Event::SubscriptionRemoved {
                 client: report::session(&cell.key.client_id),
-                filter: &text,
+                filter: filter.as_str(),
                 refusal: report::refusal(&refusal),
             });
         }

@@ -310,7 +310,7 @@ impl Hub {
     /// Cleans up behind a session that was marked as ended; a will that still waits is due now.
     fn finish(&self, cell: &Arc<SessionCell>, offline: Option<Box<Offline>>, now: Instant) {
         let subscriptions = std::mem::take(&mut cell.lock().subscriptions);
-        self.unsubscribe_all(cell.number, subscriptions.into_values());
+        self.unsubscribe_all(cell, subscriptions);
         self.inner.store.append(Record::SessionEnded(&cell.key));
         if let Some(mut offline) = offline
             && let Some(will) = offline.will.take()

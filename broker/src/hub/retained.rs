@@ -9,7 +9,6 @@ use sluice_mqtt::session::{Delivery, SubscriptionIds};
 use sluice_mqtt::topic::{RetainedTree, TopicFilter};
 use std::num::NonZeroU32;
 use std::ops::ControlFlow;
-use std::sync::Arc;
 use std::time::Instant;
 
 /// How many topics one sweep for expired messages looks at before it lets others go on.
@@ -17,7 +16,7 @@ const SWEEP_TOPICS: usize = 1_000;
 
 /// The retained messages of all topics.
 pub(super) struct Retained {
-    tree: RetainedTree<Arc<Message>>,
+    tree: RetainedTree<Message>,
     bytes: u64,
     messages_max: u64,
     bytes_max: u64,
@@ -61,39 +60,56 @@ impl Retained {
         self.bytes
     }
 
-    pub(super) fn store(&mut self, message: &Arc<Message>, now: Instant) -> Kept {
-        let old = self.tree.remove(message.topic());
-        if let Some(old) = &old {
-            self.bytes = self.bytes.saturating_sub(old.wire_bytes() as u64);
-        }
+    pub(super) fn store(&mut self, message: &Message, now: Instant) -> Kept {
+        let topic = message.topic();
         if message.payload().is_empty() {
-            return if old.is_some() {
-                Kept::Cleared
-            } else {
-                Kept::Nothing
-            };
+            return self.clear(topic);
         }
         let bytes = message.wire_bytes() as u64;
-        let full = self.tree.len() as u64 >= self.messages_max || self.bytes + bytes > self.bytes_max;
-        if full || message.expires_at().is_some_and(|at| at <= now) {
-            return if full { Kept::Full } else { Kept::Nothing };
+        let (messages_max, bytes_max) = (self.messages_max, self.bytes_max);
+        let expired = message.is_expired(now);
+        let (messages, bytes_before) = (self.tree.len() as u64, self.bytes);
+        // Nearly all retained messages replace one: that needs one way through the tree.
+        if let Some(kept) = self.tree.get_mut(topic) {
+            let others = bytes_before.saturating_sub(kept.wire_bytes() as u64);
+            if messages <= messages_max && others + bytes <= bytes_max && !expired {
+                *kept = message.clone();
+                self.bytes = others + bytes;
+                return Kept::Stored;
+            }
+            let cleared = self.clear(topic);
+            return if expired { cleared } else { Kept::Full };
         }
-        self.tree.insert(message.topic(), Arc::clone(message));
+        if messages >= messages_max || bytes_before + bytes > bytes_max {
+            return Kept::Full;
+        }
+        if expired {
+            return Kept::Nothing;
+        }
+        self.tree.insert(topic, message.clone());
         self.bytes += bytes;
         Kept::Stored
     }
 
-    /// Whether this very message is still its topic's retained one.
-    fn holds(&self, message: &Arc<Message>) -> bool {
-        self.tree
-            .get(message.topic())
-            .is_some_and(|kept| Arc::ptr_eq(kept, message))
+    fn clear(&mut self, topic: &str) -> Kept {
+        let Some(old) = self.tree.remove(topic) else {
+            return Kept::Nothing;
+        };
+        self.bytes = self.bytes.saturating_sub(old.wire_bytes() as u64);
+        Kept::Cleared
     }
 
-    fn matching(&self, filter: &TopicFilter) -> Vec<Arc<Message>> {
+    /// Whether this very message is still its topic's retained one.
+    fn holds(&self, message: &Message) -> bool {
+        self.tree
+            .get(message.topic())
+            .is_some_and(|kept| kept.is(message))
+    }
+
+    fn matching(&self, filter: &TopicFilter) -> Vec<Message> {
         let mut found = Vec::new();
-        self.tree.matches(filter.filter(), &mut |message: &Arc<Message>| {
-            found.push(Arc::clone(message));
+        self.tree.matches(filter.filter(), &mut |message: &Message| {
+            found.push(message.clone());
             ControlFlow::Continue(())
         });
         found
@@ -105,7 +121,7 @@ impl Retained {
 /// They enter the session's queue as it drains, so that a subscription to very many never overflows it. One
 /// pointer per message; the messages themselves are shared with the store.
 pub struct Replay {
-    messages: std::vec::IntoIter<Arc<Message>>,
+    messages: std::vec::IntoIter<Message>,
     options: SubscriptionOptions,
     id: Option<NonZeroU32>,
 }
@@ -182,22 +198,22 @@ impl Hub {
         let done = {
             let mut retained = self.inner.retained.lock();
             let mut freed = 0;
-            let done = retained.tree.sweep(SWEEP_TOPICS, &mut |message: &Arc<Message>| {
+            let done = retained.tree.sweep(SWEEP_TOPICS, &mut |message: &Message| {
                 let keep = message.expires_at().is_none_or(|at| at > now);
                 if !keep {
                     freed += message.wire_bytes() as u64;
-                    cleared.push(Arc::clone(message));
+                    cleared.push(message.clone());
                 }
                 keep
             });
             retained.bytes = retained.bytes.saturating_sub(freed);
+            if freed > 0 {
+                self.report_retained(&retained);
+            }
             done
         };
         for message in &cleared {
             self.inner.store.append(Record::RetainedCleared(message.topic()));
-        }
-        if !cleared.is_empty() {
-            self.report_retained();
         }
         done
     }

@@ -1,7 +1,8 @@
 //! Who receives what: subscriptions in, copies out.
 
 use super::Hub;
-use super::cell::{Copy, Offered, Route, SessionCell, Subscription};
+use super::Routes;
+use super::cell::{Copy, Offered, Route, SessionCell};
 use super::retained::Replay;
 use crate::event::Event;
 use crate::report;
@@ -11,6 +12,8 @@ use sluice_mqtt::packet::{QoS, RetainHandling, SubscriptionOptions};
 use sluice_mqtt::session::SubscriptionIds;
 use sluice_mqtt::text::Text;
 use sluice_mqtt::topic::{SharedGroup, Subscribers, TopicFilter, levels};
+use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
@@ -56,16 +59,13 @@ impl Hub {
             if state.ended || state.connection != connection {
                 return Err(SubscribeError::Gone);
             }
-            let is_new = !state.subscriptions.contains_key(filter.text());
-            if is_new && state.subscriptions.len() >= state.subscriptions_max as usize {
-                return Err(SubscribeError::TooMany);
+            let is_new = !state.subscriptions.contains(filter.as_str());
+            if is_new {
+                if state.subscriptions.len() >= state.subscriptions_max as usize {
+                    return Err(SubscribeError::TooMany);
+                }
+                state.subscriptions.insert(filter.as_str().into());
             }
-            let subscription = Subscription {
-                full: full.clone(),
-                options,
-                id,
-            };
-            state.subscriptions.insert(filter.text().detach(), subscription);
             is_new
         };
         let route = Route {
@@ -73,14 +73,13 @@ impl Hub {
             options,
             id,
         };
-        self.inner.routes.write().insert(&full, cell.number, route);
+        self.change_routes(|routes| routes.insert(&full, cell.number, route));
         // The session may have ended between the two locks; its clean-up did not see this route.
         if cell.lock().ended {
-            self.inner.routes.write().remove(&full, cell.number);
+            self.change_routes(|routes| routes.remove(&full, cell.number));
             return Err(SubscribeError::Gone);
         }
         self.inner.store.append(Record::Subscribed(&cell.key, filter));
-        self.report_subscriptions();
         let wanted = match options.retain_handling {
             RetainHandling::Send => true,
             RetainHandling::SendIfNew => is_new,
@@ -92,44 +91,66 @@ impl Hub {
         Ok(Subscribed { replay })
     }
 
-    /// Ends one subscription; false if there was none.
+    /// Ends the subscription with exactly this filter [MQTT-3.10.4-1]; false if there was none.
     pub fn unsubscribe(&self, cell: &SessionCell, filter: &TopicFilter) -> bool {
-        self.unsubscribe_text(cell, filter.text())
-    }
-
-    /// Ends the subscription with exactly this filter [MQTT-3.10.4-1].
-    pub fn unsubscribe_text(&self, cell: &SessionCell, filter: &Text) -> bool {
-        let Some(subscription) = cell.lock().subscriptions.remove(filter) else {
+        if !cell.lock().subscriptions.remove(filter.as_str()) {
             return false;
-        };
-        self.inner.routes.write().remove(&subscription.full, cell.number);
-        self.inner.store.append(Record::Unsubscribed(&cell.key, filter));
-        self.report_subscriptions();
+        }
+        if let Some(full) = mounted(filter, &cell.key.mountpoint) {
+            self.change_routes(|routes| routes.remove(&full, cell.number));
+        }
+        let gone = Record::Unsubscribed(&cell.key, filter.text());
+        self.inner.store.append(gone);
         true
     }
 
-    pub(super) fn unsubscribe_all(&self, number: u64, subscriptions: impl Iterator<Item = Subscription>) {
-        for subscription in subscriptions {
-            self.inner.routes.write().remove(&subscription.full, number);
+    /// Ends what a session that has ended was subscribed to.
+    pub(super) fn unsubscribe_all(&self, cell: &SessionCell, filters: BTreeSet<Box<str>>) {
+        for filter in filters {
+            let filter = Text::try_from(String::from(filter)).ok();
+            let filter = filter.and_then(|text| TopicFilter::new(text).ok());
+            let full = filter
+                .as_ref()
+                .and_then(|filter| mounted(filter, &cell.key.mountpoint));
+            if let Some(full) = full {
+                self.change_routes(|routes| routes.remove(&full, cell.number));
+            }
         }
-        self.report_subscriptions();
     }
 
-    fn report_subscriptions(&self) {
-        self.inner
-            .metrics
-            .subscriptions_current
-            .set(self.inner.routes.read().len() as u64);
+    /// What the routes know of a session's subscription.
+    pub(super) fn subscription_options(
+        &self,
+        cell: &SessionCell,
+        filter: &TopicFilter,
+    ) -> Option<SubscriptionOptions> {
+        let full = mounted(filter, &cell.key.mountpoint)?;
+        let routes = self.inner.routes.read();
+        routes.get(&full, cell.number).map(|route| route.options)
+    }
+
+    fn change_routes<T>(&self, change: impl FnOnce(&mut Routes) -> T) {
+        let mut routes = self.inner.routes.write();
+        // What was replaced or removed may be the last reference to a session: it is dropped without the lock.
+        let old = change(&mut routes);
+        let subscriptions = &self.inner.metrics.subscriptions_current;
+        subscriptions.set(routes.len() as u64);
+        drop(routes);
+        drop(old);
     }
 
     /// Gives every matching session its copy; returns how many took one.
-    pub(super) fn dispatch(&self, message: &Arc<Message>) -> usize {
+    pub(super) fn dispatch(&self, message: &Message) -> usize {
         let routes = self.inner.routes.read();
         let mut delivered = 0;
         // One matching node, the usual case, needs neither memory nor a search for overlaps.
         let mut first: Option<Plain<'_>> = None;
         let mut more: Vec<Plain<'_>> = Vec::new();
-        routes.matches(message.topic(), &mut |found: Subscribers<'_, u64, Route>| {
+        routes.matches(message.topic_bytes(), &mut |found: Subscribers<
+            '_,
+            u64,
+            Route,
+        >| {
             for group in found.shared {
                 delivered += usize::from(self.offer_shared(group, message));
             }
@@ -154,7 +175,7 @@ impl Hub {
         delivered
     }
 
-    fn offer_one(&self, route: &Route, message: &Arc<Message>) -> bool {
+    fn offer_one(&self, route: &Route, message: &Message) -> bool {
         if route.options.no_local && message.publisher() == route.cell.number {
             return false;
         }
@@ -171,7 +192,7 @@ impl Hub {
 
     /// Several subscriptions of one session: one copy at the highest QoS with all identifiers
     /// [MQTT-3.3.4-2], [MQTT-3.3.4-4].
-    fn offer_overlapping(&self, routes: &[&(u64, Route)], message: &Arc<Message>) -> bool {
+    fn offer_overlapping(&self, routes: &[&(u64, Route)], message: &Message) -> bool {
         let local = |route: &Route| route.options.no_local && message.publisher() == route.cell.number;
         let mut wanted = routes
             .iter()
@@ -198,7 +219,7 @@ impl Hub {
     }
 
     /// One member of the group takes the message: the next connected one, else the next that can keep it.
-    fn offer_shared(&self, group: &SharedGroup<u64, Route>, message: &Arc<Message>) -> bool {
+    fn offer_shared(&self, group: &SharedGroup<u64, Route>, message: &Message) -> bool {
         let members = group.members();
         if members.is_empty() {
             return false;
@@ -221,7 +242,7 @@ impl Hub {
         turn().any(|(_, route)| keeps(route) && self.offer(&route.cell, message, copy(route)))
     }
 
-    fn offer(&self, cell: &SessionCell, message: &Arc<Message>, copy: Copy) -> bool {
+    fn offer(&self, cell: &SessionCell, message: &Message, copy: Copy) -> bool {
         match cell.offer(message, copy) {
             Offered::Queued => true,
             Offered::NotTaken => false,
@@ -242,13 +263,14 @@ impl Hub {
 }
 
 /// The filter behind its mount point: `$share/g/t` under `a/` is `$share/g/a/t`.
-pub(super) fn mounted(filter: &TopicFilter, mountpoint: &str) -> Option<TopicFilter> {
+pub(super) fn mounted<'a>(filter: &'a TopicFilter, mountpoint: &str) -> Option<Cow<'a, TopicFilter>> {
     if mountpoint.is_empty() {
-        return Some(filter.detach());
+        return Some(Cow::Borrowed(filter));
     }
     let text = match filter.share() {
         None => format!("{mountpoint}{}", filter.filter()),
         Some(share) => format!("$share/{share}/{mountpoint}{}", filter.filter()),
     };
-    TopicFilter::new(Text::try_from(text).ok()?).ok()
+    let full = TopicFilter::new(Text::try_from(text).ok()?).ok()?;
+    Some(Cow::Owned(full))
 }

@@ -5,7 +5,6 @@ use bytes::Bytes;
 use sluice_mqtt::message::Message;
 use sluice_mqtt::packet::QoS;
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 impl Hub {
@@ -28,7 +27,7 @@ impl Hub {
     fn publish_own(&self, topic: &str, value: &str) {
         let now = Instant::now();
         let payload = Bytes::copy_from_slice(value.as_bytes());
-        let message = Arc::new(Message::own(topic, payload, QoS::AtMostOnce, true));
+        let message = Message::own(topic, payload, QoS::AtMostOnce, true);
         self.retain(&message, now);
         self.dispatch(&message);
     }

@@ -5,6 +5,7 @@ use super::enforced;
 use super::link::{OUTPUT_FILL_BYTES, Socket};
 use crate::hub::{Account, Asked, Room, SessionState, Stop, Usage};
 use sluice_mqtt::conn::Delivered;
+use sluice_mqtt::packet::PacketId;
 use sluice_mqtt::reason::ReasonCode;
 use sluice_mqtt::session::{Counters, Outgoing};
 use std::sync::Arc;
@@ -67,7 +68,10 @@ impl<S: Socket> Client<S> {
                 break;
             };
             left -= 1;
-            self.deliver(&mut state, &outgoing, mount_bytes, now);
+            let too_large = self.deliver(&outgoing, mount_bytes, now);
+            if let Some(packet_id) = too_large {
+                state.session.oversized(packet_id); // [MQTT-3.1.2-25]
+            }
         }
         if left == 0 && has_more {
             has_more = state.session.has_next();
@@ -84,24 +88,24 @@ impl<S: Socket> Client<S> {
         })
     }
 
-    fn deliver(&mut self, state: &mut SessionState, outgoing: &Outgoing, mount_bytes: usize, now: Instant) {
+    /// Encodes one packet; `Some`: a message in flight that is too large for the client.
+    fn deliver(&mut self, outgoing: &Outgoing<'_>, mount_bytes: usize, now: Instant) -> Option<PacketId> {
+        let delivered = self.link.conn.deliver(outgoing, mount_bytes, now);
         let Outgoing::Publish {
             delivery, packet_id, ..
         } = outgoing
         else {
-            let _ = self.link.conn.deliver(outgoing, mount_bytes, now);
-            return;
+            return None;
         };
-        match self.link.conn.deliver(outgoing, mount_bytes, now) {
+        match delivered {
             Delivered::Sent => {
                 self.messages_out += 1;
                 self.shared.metrics.messages_sent.inc(delivery.qos as u8);
+                None
             }
             Delivered::TooLarge => {
-                if let Some(packet_id) = packet_id {
-                    state.session.oversized(*packet_id); // [MQTT-3.1.2-25]
-                }
                 self.shared.metrics.messages_dropped_too_large.inc();
+                *packet_id
             }
         }
     }

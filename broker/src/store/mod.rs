@@ -33,7 +33,7 @@ pub enum Record<'a> {
     /// A session no longer has it.
     Unsubscribed(&'a SessionKey, &'a Text),
     /// The retained message of its topic.
-    Retained(&'a Arc<Message>),
+    Retained(&'a Message),
     /// A topic has no retained message any more.
     RetainedCleared(&'a str),
 }

@@ -1,7 +1,6 @@
 //! Topic aliases (section 3.3.2.3.4). They live as long as the connection [MQTT-3.3.2-7].
 
 use super::Breach;
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 /// The aliases the client has set. Memory at worst: `max` x (32 B + the longest topic).
@@ -60,7 +59,7 @@ pub(super) struct OutboundAliases {
 #[derive(Debug)]
 struct Aliased {
     hash: u64,
-    topic: String,
+    topic: Box<[u8]>,
     used: bool,
 }
 
@@ -85,13 +84,13 @@ impl OutboundAliases {
     }
 
     /// How to write the topic [MQTT-3.1.2-26], [MQTT-3.1.2-27].
-    pub(super) fn name(&mut self, topic: &str) -> Naming {
+    pub(super) fn name(&mut self, topic: &[u8]) -> Naming {
         if self.max == 0 || topic.len() < TOPIC_BYTES_MIN {
             return Naming::Topic;
         }
         let hash = hash(topic);
         for (alias, slot) in (1..).zip(&mut self.slots) {
-            if slot.hash == hash && slot.topic == topic {
+            if slot.hash == hash && *slot.topic == *topic {
                 slot.used = true;
                 return Naming::Alias(alias);
             }
@@ -112,26 +111,29 @@ impl OutboundAliases {
     }
 
     /// The client has been sent this topic with this alias.
-    pub(super) fn learn(&mut self, alias: u16, topic: &str) {
+    pub(super) fn learn(&mut self, alias: u16, topic: &[u8]) {
         let hash = hash(topic);
         match self.slots.get_mut(usize::from(alias) - 1) {
             Some(slot) => {
                 slot.hash = hash;
                 slot.used = false;
-                slot.topic.clear();
-                slot.topic.push_str(topic);
+                slot.topic = topic.into();
             }
             None => self.slots.push(Aliased {
                 hash,
-                topic: topic.to_string(),
+                topic: topic.into(),
                 used: false,
             }),
         }
     }
 }
 
-fn hash(topic: &str) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    topic.hash(&mut hasher);
-    hasher.finish()
+/// Tells most topics apart. It need not be keyed: an alias is looked for among few.
+fn hash(topic: &[u8]) -> u64 {
+    let (words, rest) = topic.as_chunks::<8>();
+    let mix = |hash: u64, word: u64| (hash ^ word).wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(29);
+    let hash = words.iter().fold(topic.len() as u64, |hash, word| {
+        mix(hash, u64::from_le_bytes(*word))
+    });
+    rest.iter().fold(hash, |hash, byte| mix(hash, u64::from(*byte)))
 }

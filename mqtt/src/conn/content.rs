@@ -47,6 +47,14 @@ impl Content {
         }
     }
 
+    pub(super) fn topic_bytes(&self) -> &[u8] {
+        match (&self.replaced, &self.aliased) {
+            (None, None) => self.packet.topic_bytes(),
+            (None, Some(topic)) => topic.as_bytes(),
+            (Some(replaced), _) => replaced.topic.as_bytes(),
+        }
+    }
+
     pub(super) fn payload(&self) -> &[u8] {
         match &self.replaced {
             None => self.packet.payload(),

@@ -133,7 +133,7 @@ impl Connection {
     /// Writes what the session has to send. The first `mount_bytes` of the topic are not the client's to see.
     ///
     /// On a closed connection nothing is written: what was in flight is sent again on the next one.
-    pub fn deliver(&mut self, outgoing: &Outgoing, mount_bytes: usize, now: Instant) -> Delivered {
+    pub fn deliver(&mut self, outgoing: &Outgoing<'_>, mount_bytes: usize, now: Instant) -> Delivered {
         if !self.is_established() {
             return Delivered::Sent;
         }
@@ -149,7 +149,7 @@ impl Connection {
             } => {
                 let Some(topic) = delivery
                     .message
-                    .topic()
+                    .topic_bytes()
                     .get(mount_bytes..)
                     .filter(|topic| !topic.is_empty())
                 else {
@@ -195,7 +195,7 @@ impl Connection {
             Naming::Introduce(alias) => head.alias = Some(alias),
             Naming::Alias(alias) => {
                 head.alias = Some(alias);
-                head.topic = "";
+                head.topic = &[];
             }
         }
         if !self.fits(&head, message) {

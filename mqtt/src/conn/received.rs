@@ -228,16 +228,17 @@ impl Accepted {
     /// `publisher` is the number of the session, for No Local. The message's expiry counts from `now`.
     pub fn into_message(self, mountpoint: &str, publisher: u64, now: Instant) -> (Message, Receipt) {
         let Self { content, slot } = self;
-        let message = Message::new(MessageParts {
+        let parts = MessageParts {
             mountpoint,
-            topic: content.topic(),
+            topic: "",
             payload: content.payload(),
             forwarded: content.forwarded(),
             qos: content.qos(),
             retain: content.retain(),
             publisher,
             expires_at: expires_at(content.layout().expiry_seconds(), now),
-        });
+        };
+        let message = Message::with_topic(content.topic_bytes(), &parts);
         let reason = ReasonCode::SUCCESS;
         (message, Receipt { slot, reason })
     }

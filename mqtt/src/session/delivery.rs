@@ -2,6 +2,7 @@
 
 use crate::message::Message;
 use crate::packet::{PacketId, QoS};
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -9,7 +10,7 @@ use std::time::Instant;
 #[derive(Clone, Debug)]
 pub struct Delivery {
     /// What is delivered.
-    pub message: Arc<Message>,
+    pub message: Message,
     /// The lower of the published and the granted QoS [MQTT-3.8.4-8].
     pub qos: QoS,
     /// RETAIN as it is to be sent.
@@ -37,7 +38,7 @@ pub enum SubscriptionIds {
     /// Exactly one.
     One(u32),
     /// Several.
-    Many(Arc<[u32]>),
+    Many(Arc<Box<[u32]>>),
 }
 
 impl SubscriptionIds {
@@ -57,18 +58,18 @@ impl From<Vec<u32>> for SubscriptionIds {
         match ids.as_slice() {
             [] => Self::None,
             [id] => Self::One(*id),
-            _ => Self::Many(ids.into()),
+            _ => Self::Many(Arc::new(ids.into_boxed_slice())),
         }
     }
 }
 
 /// What a session wants to be sent to its client next.
 #[derive(Clone, Debug)]
-pub enum Outgoing {
+pub enum Outgoing<'a> {
     /// A PUBLISH.
     Publish {
-        /// What.
-        delivery: Delivery,
+        /// What. The session keeps what the client has to acknowledge, and lends it.
+        delivery: Cow<'a, Delivery>,
         /// Present exactly when QoS is above 0.
         packet_id: Option<PacketId>,
         /// Sent before, on an earlier connection.

@@ -2,6 +2,7 @@
 
 use super::{Delivery, Outgoing};
 use crate::packet::{PacketId, QoS};
+use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::num::NonZeroU16;
 
@@ -81,7 +82,7 @@ impl Inflight {
     }
 
     /// Takes in a message that is sent for the first time; `None` when every identifier is in use.
-    pub(super) fn add(&mut self, delivery: Delivery) -> Option<PacketId> {
+    pub(super) fn add(&mut self, delivery: Delivery) -> Option<(PacketId, &Delivery)> {
         let awaits = if delivery.qos == QoS::ExactlyOnce {
             Awaits::Rec
         } else {
@@ -98,13 +99,14 @@ impl Inflight {
             sent: true,
             delivery: Some(delivery),
         });
-        Some(packet_id)
+        let kept = self.entries.back()?.delivery.as_ref()?;
+        Some((packet_id, kept))
     }
 
     /// The next packet to send again, in the original order [MQTT-4.6.0-1].
     ///
     /// A PUBLISH waits while `window` messages are out on this connection; PUBRELs do not [MQTT-4.9.0-3].
-    pub(super) fn next_resend(&mut self, window: usize) -> Option<Outgoing> {
+    pub(super) fn next_resend(&mut self, window: usize) -> Option<Outgoing<'_>> {
         let may_publish = self.entries.len() - usize::from(self.unsent) < window;
         if self.unsent == 0 || (self.unsent_pubrels == 0 && !may_publish) {
             return None;
@@ -119,7 +121,7 @@ impl Inflight {
                 _ if entry.sent => continue,
                 None => Outgoing::PubRel(entry.packet_id),
                 Some(delivery) if may_publish => Outgoing::Publish {
-                    delivery: delivery.clone(),
+                    delivery: Cow::Borrowed(delivery),
                     packet_id: Some(entry.packet_id),
                     dup: true, // [MQTT-3.3.1-1]
                 },

@@ -25,6 +25,7 @@ use crate::packet::{PacketId, QoS};
 use crate::reason::ReasonCode;
 use inflight::{Awaits, Inflight};
 use queue::Queue;
+use std::borrow::Cow;
 use std::time::Instant;
 
 /// Entries the memory of an emptied in-flight table is kept for.
@@ -182,7 +183,7 @@ impl Session {
 
     /// What to send next, if anything may be sent now: first what an earlier connection left in flight, then the
     /// queue. Expired messages are skipped, but never those that were sent before [MQTT-4.3.3-7].
-    pub fn next(&mut self, now: Instant) -> Option<Outgoing> {
+    pub fn next(&mut self, now: Instant) -> Option<Outgoing<'_>> {
         if !self.is_attached() {
             return None;
         }
@@ -201,7 +202,7 @@ impl Session {
                 self.counters.completed += 1;
                 let delivery = self.queue.pop()?;
                 return Some(Outgoing::Publish {
-                    delivery,
+                    delivery: Cow::Owned(delivery),
                     packet_id: None,
                     dup: false,
                 });
@@ -210,14 +211,15 @@ impl Session {
                 return None; // [MQTT-4.9.0-2]
             }
             let delivery = self.queue.pop()?;
-            let packet_id = self.inflight.add(delivery.clone());
+            let sent = self.inflight.add(delivery);
             debug_assert!(
-                packet_id.is_some(),
+                sent.is_some(),
                 "the window is smaller than the number of identifiers"
             );
+            let (packet_id, delivery) = sent?;
             return Some(Outgoing::Publish {
-                delivery,
-                packet_id,
+                delivery: Cow::Borrowed(delivery),
+                packet_id: Some(packet_id),
                 dup: false,
             });
         }

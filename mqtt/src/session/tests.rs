@@ -4,7 +4,6 @@ use super::*;
 use crate::message::{Message, MessageParts};
 use crate::testing::start;
 use proptest::prelude::*;
-use std::sync::Arc;
 use std::time::Duration;
 
 const LIMITS: SessionLimits = SessionLimits {
@@ -27,7 +26,7 @@ fn delivery(text: &str, qos: u8, expires_at: Option<Instant>) -> Delivery {
         expires_at,
     });
     Delivery {
-        message: Arc::new(message),
+        message,
         qos,
         retain: false,
         subscription_ids: SubscriptionIds::None,
@@ -46,20 +45,19 @@ fn enqueue(session: &mut Session, text: &str, qos: u8) {
 
 /// All that may be sent now: `text`, `#id` if it has one, `!` for DUP; `rel#id` for PUBREL.
 fn sent(session: &mut Session) -> Vec<String> {
-    std::iter::from_fn(|| session.next(start()))
-        .map(|outgoing| match outgoing {
-            Outgoing::PubRel(id) => format!("rel#{}", id.get()),
-            Outgoing::Publish {
-                delivery,
-                packet_id,
-                dup,
-            } => {
-                let text = std::str::from_utf8(delivery.message.payload()).unwrap();
-                let id = packet_id.map_or(String::new(), |id| format!("#{}", id.get()));
-                format!("{text}{id}{}", if dup { "!" } else { "" })
-            }
-        })
-        .collect()
+    let said = |outgoing: Outgoing<'_>| match outgoing {
+        Outgoing::PubRel(id) => format!("rel#{}", id.get()),
+        Outgoing::Publish {
+            delivery,
+            packet_id,
+            dup,
+        } => {
+            let text = std::str::from_utf8(delivery.message.payload()).unwrap();
+            let id = packet_id.map_or(String::new(), |id| format!("#{}", id.get()));
+            format!("{text}{id}{}", if dup { "!" } else { "" })
+        }
+    };
+    std::iter::from_fn(|| session.next(start()).map(said)).collect()
 }
 
 fn id(value: u16) -> PacketId {

@@ -12,7 +12,6 @@ use crate::wire::{self, DecodeLimits};
 use bytes::BytesMut;
 use std::io::IoSlice;
 use std::num::NonZeroU16;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// What the server does with a CONNECT.
@@ -230,7 +229,7 @@ impl Pair {
     /// A message for the client comes, and is sent if it may be.
     pub fn deliver_parts(&mut self, parts: &MessageParts<'_>) {
         let _ = self.session.enqueue(Delivery {
-            message: Arc::new(Message::new(*parts)),
+            message: Message::new(*parts),
             qos: parts.qos,
             retain: false,
             subscription_ids: SubscriptionIds::None,

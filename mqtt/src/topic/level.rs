@@ -9,8 +9,8 @@ pub fn levels(topic: &str) -> usize {
 }
 
 /// The levels of a topic name or filter, in order.
-pub(super) fn split(topic: &str) -> impl Iterator<Item = &[u8]> {
-    topic.as_bytes().split(|byte| *byte == b'/')
+pub(super) fn split(topic: &[u8]) -> impl Iterator<Item = &[u8]> {
+    topic.split(|byte| *byte == b'/')
 }
 
 /// What is stored of one level: 16 bytes, and an allocation only for names that do not fit.

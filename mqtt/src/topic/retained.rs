@@ -1,17 +1,18 @@
 //! Which topics a filter matches: the retained messages (section 3.3.1.3).
 
 use super::arena::{Arena, NONE};
-use super::edges::{Edges, LevelHash};
+use super::edges::Edges;
 use super::level::{Level, split};
 use std::ops::ControlFlow;
 
 /// One value for each of many topics, found by topic or by filter.
 ///
-/// A level is a node of 32 bytes and `M`, and costs about 16 more in the index. What is removed gives back its nodes
-/// up to the first that is still in use. Finding by topic takes time in proportion to its levels; finding by filter
+/// A level is a node of 32 bytes and `M`, and costs about 16 more in the index unless it is the only one below its
+/// parent. What is removed gives back its nodes up to the first that is still in use. Finding by topic takes time in proportion to its levels; finding by filter
 /// goes only where the filter may still match.
 pub struct RetainedTree<M> {
     nodes: Arena<Node<M>>,
+    /// The children of nodes that have several.
     edges: Edges,
     len: usize,
     /// Where the next slice of a sweep begins.
@@ -62,10 +63,9 @@ impl<M> RetainedTree<M> {
     /// Sets the value of a topic name; the one it replaces.
     pub fn insert(&mut self, topic: &str, value: M) -> Option<M> {
         let mut at = ROOT;
-        for level in split(topic) {
-            let hash = self.edges.hash(level);
-            at = match self.child(at, level, hash) {
-                NONE => self.grow(at, level, hash),
+        for level in split(topic.as_bytes()) {
+            at = match self.child(at, level) {
+                NONE => self.grow(at, level),
                 child => child,
             };
         }
@@ -84,6 +84,12 @@ impl<M> RetainedTree<M> {
     #[must_use]
     pub fn get(&self, topic: &str) -> Option<&M> {
         self.nodes.get(self.find(topic)?)?.value.as_ref()
+    }
+
+    /// The value of a topic name, to be changed.
+    pub fn get_mut(&mut self, topic: &str) -> Option<&mut M> {
+        let at = self.find(topic)?;
+        self.nodes.get_mut(at)?.value.as_mut()
     }
 
     /// Visits the values of the topics that a filter (without `$share/name/`) matches, until told to stop.
@@ -111,7 +117,7 @@ impl<M> RetainedTree<M> {
                     }
                     child
                 } else {
-                    self.child(at, level.as_bytes(), self.edges.hash(level.as_bytes()))
+                    self.child(at, level.as_bytes())
                 };
                 rest = below;
             }
@@ -195,8 +201,8 @@ impl<M> RetainedTree<M> {
 
     fn find(&self, topic: &str) -> Option<u32> {
         let mut at = ROOT;
-        for level in split(topic) {
-            at = self.child(at, level, self.edges.hash(level));
+        for level in split(topic.as_bytes()) {
+            at = self.child(at, level);
             if at == NONE {
                 return None;
             }
@@ -204,24 +210,52 @@ impl<M> RetainedTree<M> {
         Some(at)
     }
 
-    fn child(&self, parent: u32, level: &[u8], hash: LevelHash) -> u32 {
+    fn child(&self, parent: u32, level: &[u8]) -> u32 {
+        let first = self.nodes.get(parent).map_or(NONE, |node| node.first_child);
+        if let Some(only) = self.nodes.get(first).filter(|node| node.is_alone()) {
+            return if only.level.is(level) { first } else { NONE };
+        }
         let is = |id| {
             self.nodes
                 .get(id)
                 .is_some_and(|node| node.parent == parent && node.level.is(level))
         };
-        self.edges.find(parent, hash, is).unwrap_or(NONE)
+        if first == NONE {
+            return NONE;
+        }
+        self.edges
+            .find(parent, self.edges.hash(level), is)
+            .unwrap_or(NONE)
     }
 
-    fn grow(&mut self, parent: u32, level: &[u8], hash: LevelHash) -> u32 {
+    fn grow(&mut self, parent: u32, level: &[u8]) -> u32 {
         let child = self.nodes.insert(Node::new(level, parent));
-        self.edges.insert(parent, hash, child);
         let next = self
             .nodes
             .get_mut(parent)
             .map_or(NONE, |node| std::mem::replace(&mut node.first_child, child));
+        if next != NONE {
+            self.index_if_alone(next);
+            self.edges.insert(parent, self.edges.hash(level), child);
+        }
         self.link(child, next);
         child
+    }
+
+    /// An only child is about to get a sibling.
+    fn index_if_alone(&mut self, id: u32) {
+        if let Some(node) = self.nodes.get(id).filter(|node| node.is_alone()) {
+            let hash = self.edges.hash(node.level.as_bytes());
+            self.edges.insert(node.parent, hash, id);
+        }
+    }
+
+    /// The sibling of a node is gone.
+    fn unindex_if_alone(&mut self, id: u32) {
+        if let Some(node) = self.nodes.get(id).filter(|node| node.is_alone()) {
+            let hash = self.edges.hash(node.level.as_bytes());
+            self.edges.remove(node.parent, hash, id);
+        }
     }
 
     fn take(&mut self, at: u32) -> Option<M> {
@@ -239,8 +273,10 @@ impl<M> RetainedTree<M> {
             .is_some_and(|node| id != ROOT && node.is_unused())
         {
             let Some(node) = self.nodes.remove(id) else { return };
-            self.edges
-                .remove(node.parent, self.edges.hash(node.level.as_bytes()), id);
+            if !node.is_alone() {
+                let hash = self.edges.hash(node.level.as_bytes());
+                self.edges.remove(node.parent, hash, id);
+            }
             if node.previous_sibling == NONE {
                 if let Some(parent) = self.nodes.get_mut(node.parent) {
                     parent.first_child = node.next_sibling;
@@ -248,8 +284,10 @@ impl<M> RetainedTree<M> {
                 if let Some(next) = self.nodes.get_mut(node.next_sibling) {
                     next.previous_sibling = NONE;
                 }
+                self.unindex_if_alone(node.next_sibling);
             } else {
                 self.link(node.previous_sibling, node.next_sibling);
+                self.unindex_if_alone(node.previous_sibling);
             }
             id = node.parent;
         }
@@ -286,6 +324,11 @@ impl<M> Node<M> {
 
     fn is_unused(&self) -> bool {
         self.value.is_none() && self.first_child == NONE
+    }
+
+    /// It has no siblings, and so is not in the index.
+    fn is_alone(&self) -> bool {
+        self.previous_sibling == NONE && self.next_sibling == NONE
     }
 }
 

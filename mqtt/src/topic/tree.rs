@@ -141,12 +141,13 @@ impl<K: Copy + Eq + Hash, V> SubscriptionTree<K, V> {
     /// Visits the subscribers of each filter that matches the topic name, filter by filter.
     ///
     /// A session with several matching filters is visited with each of them.
-    pub fn matches<'a>(&'a self, topic: &str, visit: &mut dyn FnMut(Subscribers<'a, K, V>)) {
+    pub fn matches<'a>(&'a self, topic: impl AsRef<[u8]>, visit: &mut dyn FnMut(Subscribers<'a, K, V>)) {
+        let topic = topic.as_ref();
         let mut here = Frontier::default();
         let mut next = Frontier::default();
         here.push(ROOT);
         // [MQTT-4.7.2-1]: holds for the first level only.
-        let mut wildcards = !topic.starts_with('$');
+        let mut wildcards = !topic.starts_with(b"$");
         for level in split(topic) {
             let mut hash = None;
             for id in here.iter() {
@@ -181,7 +182,7 @@ impl<K: Copy + Eq + Hash, V> SubscriptionTree<K, V> {
     /// The node where a filter ends.
     fn find(&self, filter: &str) -> Option<(u32, End)> {
         let mut at = ROOT;
-        for level in split(filter) {
+        for level in split(filter.as_bytes()) {
             let node = self.nodes.get(at)?;
             at = match level {
                 b"#" => return Some((at, End::Multi)),
@@ -195,7 +196,7 @@ impl<K: Copy + Eq + Hash, V> SubscriptionTree<K, V> {
     /// The node where a filter ends, made if need be.
     fn grow(&mut self, filter: &str) -> (u32, End) {
         let mut at = ROOT;
-        for level in split(filter) {
+        for level in split(filter.as_bytes()) {
             at = match level {
                 b"#" => return (at, End::Multi),
                 b"+" => self.grow_plus(at),

@@ -120,7 +120,7 @@ fn head(publish: &Publish) -> PublishHead<'_> {
         qos: publish.qos,
         retain: publish.retain,
         packet_id: publish.packet_id,
-        topic: publish.topic.as_deref().unwrap_or_default(),
+        topic: publish.topic.as_deref().unwrap_or_default().as_bytes(),
         alias: publish.properties.topic_alias,
         expiry_seconds: publish.properties.message_expiry_seconds,
         subscription_ids: &publish.properties.subscription_ids,

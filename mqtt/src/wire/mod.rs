@@ -13,6 +13,7 @@ mod encode;
 mod error;
 mod forwarded;
 mod header;
+mod incoming;
 mod output;
 mod primitive;
 pub mod property;
@@ -27,8 +28,8 @@ pub(crate) use encode::{BARE_ACK_BYTES, encode_bare_ack};
 pub use encode::{encode, encode_within};
 pub use error::{ConnectAnswer, ConnectError, Malformed, Violation, WireError};
 pub(crate) use header::Header;
+pub(crate) use incoming::{Incoming, Layout};
 pub use output::Output;
-pub(crate) use publish::{Incoming, Layout};
 pub use publish::{PublishHead, encode_publish, encode_publish_copied, publish_bytes};
 
 use crate::limits::PACKET_BYTES_MAX_DEFAULT;

@@ -1,10 +1,10 @@
 //! PUBLISH (section 3.3): decoded without allocating, encoded per subscriber without allocating.
 
 use super::error::{Malformed, Violation, WireError};
-use super::forwarded::{Forwarded, MessageProperties, take_message_properties};
+use super::forwarded::take_message_properties;
 use super::output::Output;
 use super::primitive::{Cursor, Sink, varint_bytes};
-use super::property::{Carrier, Property, SUBSCRIPTION_ID, SubscriptionId};
+use super::property::{Carrier, Property, SubscriptionId};
 use crate::limits::VECTORED_PAYLOAD_BYTES_MIN;
 use crate::packet::{PacketId, PacketType, Publish, PublishProperties, QoS, Version};
 use crate::text::{self, Text};
@@ -15,149 +15,6 @@ use std::num::{NonZeroU16, NonZeroU32};
 const DUP: u8 = 0b1000;
 const QOS_SHIFT: u8 = 1;
 const RETAIN: u8 = 0b0001;
-/// Bytes of the length in front of a string.
-const STRING_LEN_BYTES: usize = 2;
-
-/// A PUBLISH as a connection takes it in: one shared frame and where its parts are in it.
-///
-/// A message is handed on several times before it is routed. This is small beside [`Publish`], and one count of
-/// references instead of three.
-#[derive(Debug)]
-pub(crate) struct Incoming {
-    /// The packet without its fixed header.
-    pub(crate) frame: Bytes,
-    pub(crate) layout: Layout,
-    /// Only where the properties to forward are not one part of the frame.
-    pub(crate) copied: Option<Box<Bytes>>,
-}
-
-/// What the frame of a PUBLISH says and where, by every rule that one packet can break. Nothing in it must be dropped,
-/// so that it is put together in registers.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Layout {
-    forwarded_start: u32,
-    forwarded_bytes: u32,
-    payload_start: u32,
-    expiry_seconds: u32,
-    has_expiry: bool,
-    topic_bytes: u16,
-    pub(crate) packet_id: Option<PacketId>,
-    pub(crate) alias: Option<NonZeroU16>,
-    pub(crate) dup: bool,
-    pub(crate) qos: QoS,
-    pub(crate) retain: bool,
-}
-
-impl Layout {
-    /// Reads the frame of a PUBLISH; with it the properties to forward, if they had to be copied together.
-    #[inline(always)]
-    #[allow(
-        clippy::inline_always,
-        reason = "receive_speed: a copy of it through memory costs more than reading it"
-    )]
-    pub(crate) fn read(
-        flags: u8,
-        frame: &[u8],
-        version: Version,
-    ) -> Result<(Self, Option<Box<Bytes>>), WireError> {
-        let head = Head::take(flags, frame, version)?;
-        let mut layout = Self {
-            forwarded_start: 0,
-            forwarded_bytes: 0,
-            payload_start: place(head.payload_start),
-            expiry_seconds: 0,
-            has_expiry: false,
-            topic_bytes: u16::try_from(head.topic.len()).unwrap_or(u16::MAX),
-            packet_id: head.packet_id,
-            alias: None,
-            dup: head.dup,
-            qos: head.qos,
-            retain: flags & RETAIN != 0,
-        };
-        if head.block.is_empty() {
-            head.check_topic(false, version)?;
-            return Ok((layout, None));
-        }
-        let properties = take_message_properties(head.block, Carrier::PUBLISH)?;
-        head.check_topic(properties.alias.is_some(), version)?;
-        // [MQTT-3.3.4-6]
-        if !properties.subscription_ids.is_empty() {
-            return Err(Violation::ServerProperty(PacketType::Publish, SUBSCRIPTION_ID).into());
-        }
-        let copied = layout.add(head.payload_start - head.block.len(), properties);
-        Ok((layout, copied))
-    }
-
-    fn add(&mut self, block_start: usize, properties: MessageProperties) -> Option<Box<Bytes>> {
-        if let Some(seconds) = properties.expiry_seconds {
-            self.expiry_seconds = seconds;
-            self.has_expiry = true;
-        }
-        self.alias = properties.alias.and_then(NonZeroU16::new);
-        match properties.forwarded {
-            Forwarded::None => None,
-            Forwarded::Part(part) => {
-                self.forwarded_start = place(block_start + part.start);
-                self.forwarded_bytes = place(part.len());
-                None
-            }
-            Forwarded::Copied(bytes) => Some(Box::new(bytes)),
-        }
-    }
-
-    /// The topic; empty where an alias stands for it.
-    pub(crate) fn topic<'a>(&self, frame: &'a [u8]) -> &'a str {
-        let end = STRING_LEN_BYTES + usize::from(self.topic_bytes);
-        let topic = frame.get(STRING_LEN_BYTES..end).unwrap_or_default();
-        // It was a string when the layout was read; checked again rather than trusted with `unsafe`.
-        std::str::from_utf8(topic).unwrap_or_default()
-    }
-
-    /// False: an alias stands for it.
-    pub(crate) fn has_topic(&self) -> bool {
-        self.topic_bytes > 0
-    }
-
-    pub(crate) fn payload_bytes(&self, frame: &[u8]) -> usize {
-        frame.len() - self.payload_start as usize
-    }
-
-    pub(crate) fn expiry_seconds(&self) -> Option<u32> {
-        self.has_expiry.then_some(self.expiry_seconds)
-    }
-}
-
-impl Incoming {
-    /// The topic; empty where an alias stands for it.
-    pub(crate) fn topic(&self) -> &str {
-        self.layout.topic(&self.frame)
-    }
-
-    pub(crate) fn payload(&self) -> &[u8] {
-        let start = self.layout.payload_start as usize;
-        self.frame.get(start..).unwrap_or_default()
-    }
-
-    /// The payload, shared with the frame.
-    pub(crate) fn payload_shared(&self) -> Bytes {
-        self.frame.slice_ref(self.payload())
-    }
-
-    /// See [`PublishProperties::forwarded`].
-    pub(crate) fn forwarded(&self) -> &[u8] {
-        if let Some(copied) = &self.copied {
-            return copied;
-        }
-        let start = self.layout.forwarded_start as usize;
-        let end = start + self.layout.forwarded_bytes as usize;
-        self.frame.get(start..end).unwrap_or_default()
-    }
-}
-
-/// A place in a frame, which is smaller than 256 MiB.
-fn place(at: usize) -> u32 {
-    u32::try_from(at).unwrap_or(u32::MAX)
-}
 
 pub(crate) fn decode(flags: u8, mut frame: Bytes, version: Version) -> Result<Publish, WireError> {
     let head = Head::take(flags, &frame, version)?;
@@ -179,6 +36,7 @@ pub(crate) fn decode(flags: u8, mut frame: Bytes, version: Version) -> Result<Pu
     let Head {
         dup,
         qos,
+        retain,
         packet_id,
         payload_start,
         ..
@@ -187,7 +45,7 @@ pub(crate) fn decode(flags: u8, mut frame: Bytes, version: Version) -> Result<Pu
     Ok(Publish {
         dup,
         qos,
-        retain: flags & RETAIN != 0,
+        retain,
         topic,
         packet_id,
         properties,
@@ -196,22 +54,23 @@ pub(crate) fn decode(flags: u8, mut frame: Bytes, version: Version) -> Result<Pu
 }
 
 /// The head of a PUBLISH in its frame. Its properties are still to be read, and then its topic to be checked.
-struct Head<'a> {
-    dup: bool,
-    qos: QoS,
+pub(super) struct Head<'a> {
+    pub(super) dup: bool,
+    pub(super) qos: QoS,
+    pub(super) retain: bool,
     /// A string; empty where an alias stands for it.
-    topic: &'a [u8],
+    pub(super) topic: &'a [u8],
     /// The topic is a name whatever the properties are.
     is_plain: bool,
-    packet_id: Option<PacketId>,
+    pub(super) packet_id: Option<PacketId>,
     /// The encoded properties.
-    block: &'a [u8],
-    payload_start: usize,
+    pub(super) block: &'a [u8],
+    pub(super) payload_start: usize,
 }
 
 impl<'a> Head<'a> {
     #[inline]
-    fn take(flags: u8, frame: &'a [u8], version: Version) -> Result<Self, WireError> {
+    pub(super) fn take(flags: u8, frame: &'a [u8], version: Version) -> Result<Self, WireError> {
         let qos = QoS::new(flags >> QOS_SHIFT & 0b11).ok_or(Malformed::PublishQos3)?;
         let dup = flags & DUP != 0;
         if dup && qos == QoS::AtMostOnce {
@@ -235,6 +94,7 @@ impl<'a> Head<'a> {
         Ok(Self {
             dup,
             qos,
+            retain: flags & RETAIN != 0,
             topic,
             is_plain,
             packet_id,
@@ -244,7 +104,7 @@ impl<'a> Head<'a> {
     }
 
     #[inline]
-    fn check_topic(&self, has_alias: bool, version: Version) -> Result<(), WireError> {
+    pub(super) fn check_topic(&self, has_alias: bool, version: Version) -> Result<(), WireError> {
         if self.is_plain {
             return Ok(());
         }
@@ -268,8 +128,8 @@ pub struct PublishHead<'a> {
     pub retain: bool,
     /// Present exactly when QoS is above 0.
     pub packet_id: Option<PacketId>,
-    /// The topic name; may be empty with an alias.
-    pub topic: &'a str,
+    /// The topic name, which is UTF-8; may be empty with an alias.
+    pub topic: &'a [u8],
     /// Topic Alias (5.0 only), not 0.
     pub alias: Option<u16>,
     /// Message Expiry Interval that is left (5.0 only).
@@ -322,7 +182,7 @@ impl PublishHead<'_> {
         let flags = u8::from(self.dup) << 3 | (self.qos as u8) << QOS_SHIFT | u8::from(self.retain);
         sink.put_u8((PacketType::Publish as u8) << 4 | flags);
         sink.put_varint(u32::try_from(lengths.remaining).unwrap_or(u32::MAX));
-        sink.put_field(self.topic.as_bytes());
+        sink.put_field(self.topic);
         if let Some(id) = self.packet_id {
             sink.put_u16(id.get());
         }

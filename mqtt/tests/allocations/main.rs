@@ -16,7 +16,6 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::io::IoSlice;
 use std::num::NonZeroU16;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 struct Counting;
@@ -171,7 +170,7 @@ fn delivering(version: Version, qos: QoS, payload_bytes: usize) -> u64 {
         inflight_max: 10,
     });
     session.attach(u16::MAX, now);
-    let message = Arc::new(Message::new(MessageParts {
+    let message = Message::new(MessageParts {
         mountpoint: "tenant/",
         topic: "a/topic/of/some/length",
         payload: &vec![1; payload_bytes],
@@ -180,9 +179,9 @@ fn delivering(version: Version, qos: QoS, payload_bytes: usize) -> u64 {
         retain: false,
         publisher: 1,
         expires_at: Some(now + Duration::from_secs(60)),
-    }));
+    });
     let mut one = |packet_id: u16| {
-        let message = Arc::clone(&message);
+        let message = message.clone();
         let subscription_ids = SubscriptionIds::One(7);
         let _ = session.enqueue(Delivery {
             message,
@@ -213,7 +212,7 @@ fn a_message_is_delivered_without_allocating() {
 #[test]
 fn a_large_payload_is_shared_and_not_copied() {
     let (mut conn, now) = connected(Version::V5);
-    let message = Arc::new(Message::new(MessageParts {
+    let message = Message::new(MessageParts {
         mountpoint: "",
         topic: "t",
         payload: &vec![1; 1 << 20],
@@ -222,16 +221,16 @@ fn a_large_payload_is_shared_and_not_copied() {
         retain: false,
         publisher: 1,
         expires_at: None,
-    }));
+    });
     let start = message.payload().as_ptr();
     let delivery = Delivery {
-        message: Arc::clone(&message),
+        message: message.clone(),
         qos: QoS::AtMostOnce,
         retain: false,
         subscription_ids: SubscriptionIds::None,
     };
     let outgoing = sluice_mqtt::session::Outgoing::Publish {
-        delivery,
+        delivery: std::borrow::Cow::Owned(delivery),
         packet_id: None,
         dup: false,
     };

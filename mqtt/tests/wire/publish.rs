@@ -116,7 +116,7 @@ fn head(forwarded: &[u8]) -> PublishHead<'_> {
         qos: QoS::ExactlyOnce,
         retain: true,
         packet_id: PacketId::new(0x1234),
-        topic: "a/b",
+        topic: b"a/b",
         alias: Some(7),
         expiry_seconds: Some(9),
         subscription_ids: &[1, 128],
@@ -140,7 +140,7 @@ fn a_head_is_written_as_each_version_has_it() {
 #[test]
 fn an_alias_stands_for_the_topic() {
     let mut head = head(b"");
-    head.topic = "";
+    head.topic = b"";
     let mut out = Output::new();
     encode_publish_copied(&head, b"x", V5, &mut out);
     let Some(Packet::Publish(publish)) = decoded(V5, &written(&out)).unwrap() else {
@@ -204,7 +204,7 @@ fn a_payload_that_no_packet_can_hold_is_not_written() {
     assert!(out.is_empty());
     let fits = payload.slice(..268_435_455 - 8);
     let mut head = head(b"");
-    head.topic = "abcd";
+    head.topic = b"abcd";
     encode_publish(&head, &fits, V311, &mut out);
     assert_eq!(out.len(), 268_435_460);
 }

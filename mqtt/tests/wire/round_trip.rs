@@ -40,7 +40,7 @@ proptest! {
             qos: publish.qos,
             retain: publish.retain,
             packet_id: publish.packet_id,
-            topic: publish.topic.as_deref().unwrap_or(""),
+            topic: publish.topic.as_deref().unwrap_or("").as_bytes(),
             alias: publish.properties.topic_alias,
             expiry_seconds: publish.properties.message_expiry_seconds,
             subscription_ids: &publish.properties.subscription_ids,

@@ -216,13 +216,13 @@ fn a_mount_point_is_not_the_clients_to_see() {
         ..parts("a/b", b"x", QoS::AtMostOnce)
     };
     let delivery = crate::session::Delivery {
-        message: std::sync::Arc::new(crate::message::Message::new(message)),
+        message: crate::message::Message::new(message),
         qos: QoS::AtMostOnce,
         retain: true,
         subscription_ids: vec![5, 3].into(),
     };
     let outgoing = Outgoing::Publish {
-        delivery,
+        delivery: std::borrow::Cow::Owned(delivery),
         packet_id: None,
         dup: false,
     };
