@@ -33,16 +33,18 @@ file = "echo.wasm"
     )
 }
 
-/// A broker with that configuration that proves itself with this identity.
+/// A broker with that configuration that proves itself with this identity. It obeys signals and commands.
 pub fn broker(identity: &Identity, keys: &str) -> Broker {
-    Broker::with_files(
+    let broker = Broker::with_files(
         &config(keys),
         &[
             ("echo.wasm", &guests::wasm("auth-echo")),
             ("chain.pem", identity.certificate_pem.as_bytes()),
             ("key.pem", identity.key_pem.as_bytes()),
         ],
-    )
+    );
+    broker.wait_for_log("the admin socket", |line| line.is("admin_listening"));
+    broker
 }
 
 /// A connected client with a clean session, over TLS.

@@ -1,7 +1,8 @@
 //! From an accepted socket to an encrypted one: within a deadline, and without keeping others on its worker waiting.
 
 use super::Acceptor;
-use super::socket::Encrypted;
+use super::socket::{Ciphertext, Encrypted};
+use crate::config::quantity::duration_text;
 use crate::event::Event;
 use crate::net::Shared;
 use crate::policy::verdict::{Peer, TlsPeer};
@@ -75,8 +76,9 @@ impl Acceptor {
         }
     }
 
-    async fn shake_hands(&self, socket: TcpStream, turns: &Turns) -> Result<TlsStream<TcpStream>, Failure> {
-        let hello = LazyConfigAcceptor::new(rustls::server::Acceptor::default(), socket).await;
+    async fn shake_hands(&self, socket: TcpStream, turns: &Turns) -> Result<TlsStream<Ciphertext>, Failure> {
+        let hello =
+            LazyConfigAcceptor::new(rustls::server::Acceptor::default(), Ciphertext::new(socket)).await;
         let hello = hello.map_err(|error| {
             if error.kind() == io::ErrorKind::InvalidData {
                 Failure::Broken(error)
@@ -117,7 +119,7 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Silent => f.write_str("the client left"),
-            Self::Late(patience) => write!(f, "not complete within {patience:?}"),
+            Self::Late(patience) => write!(f, "not complete within {}", duration_text(*patience)),
             Self::Broken(error) => {
                 let cause = error.get_ref().and_then(|cause| cause.downcast_ref());
                 match cause {
