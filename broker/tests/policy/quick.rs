@@ -133,6 +133,22 @@ fn an_endless_answer_is_one_fault_wherever_it_was_first_asked_for() {
 }
 
 #[test]
+fn a_policy_that_rests_is_not_asked_on_the_thread_of_the_connection_either() {
+    let body = format!("(if (i64.ne (local.get $session) (i64.const 0)) (then {SPIN})) (i64.const 1)");
+    let host = start(config(vec![spec(
+        "p",
+        Guest::new().connect(ADMIT).publish(&body).build(),
+    )]));
+    prove_quick(&host);
+    let mut gate = host.admit("c");
+    for _ in 0..5 {
+        publish(&mut gate, "t");
+    }
+    let refusal = host.deny("c");
+    assert!(refusal.fault && refusal.text.unwrap().starts_with("resting"));
+}
+
+#[test]
 fn an_answer_that_traps_is_a_refusal_on_the_thread_of_the_connection_too() {
     let host = start(config(vec![counting("unreachable")]));
     prove_quick(&host);
