@@ -63,10 +63,20 @@ impl Publish {
         Self(Flat::new(Verdict::Abstain))
     }
 
-    /// The broker may reuse this answer so long for the same client and topic without asking, so it must depend on
-    /// nothing else. In steps of 100 ms, up to 109 minutes.
+    /// The broker may reuse this answer so long without asking, for a message that is the same in everything the hook
+    /// was told: client, topic, QoS, retain flag and size of the payload. So it must depend on nothing else. In steps
+    /// of 100 ms, up to 109 minutes.
     pub fn cache_for(self, time: Duration) -> Self {
         Self(self.0.cache_for(time))
+    }
+
+    /// With [`Publish::cache_for`]: the broker may reuse this answer for payloads of any size, so it must not depend on
+    /// [`PublishRequest::payload_bytes`]. Without, a client whose payloads vary in size is asked about again and again.
+    pub fn whatever_size(self) -> Self {
+        Self(Flat {
+            whatever_size: true,
+            ..self.0
+        })
     }
 
     /// Whether this lets the message through.
@@ -99,6 +109,13 @@ mod tests {
         assert_eq!(
             Publish::allow().cache_for(Duration::from_secs(60)).pack(),
             600 << 48 | 1
+        );
+        assert_eq!(
+            Publish::deny()
+                .whatever_size()
+                .cache_for(Duration::from_secs(1))
+                .pack(),
+            10 << 48 | 1 << 16
         );
     }
 }

@@ -27,6 +27,8 @@ pub(crate) struct Flat {
     pub(crate) throttle_milliseconds: u16,
     /// In units of 100 ms.
     pub(crate) cache: u16,
+    /// Of publishes: the verdict may be reused for payloads of any size.
+    pub(crate) whatever_size: bool,
 }
 
 impl Flat {
@@ -37,6 +39,7 @@ impl Flat {
             qos: None,
             throttle_milliseconds: 0,
             cache: 0,
+            whatever_size: false,
         }
     }
 
@@ -76,6 +79,8 @@ impl Flat {
         self.verdict as u64
             | (reason as u64) << 8
             | (qos as u64) << 16
+            // The same place as the QoS of a subscription, which a publish has not.
+            | (self.whatever_size as u64) << 16
             | (self.throttle_milliseconds as u64) << 32
             | (self.cache as u64) << 48
     }
@@ -99,8 +104,15 @@ mod tests {
             qos: Some(QoS::ExactlyOnce),
             throttle_milliseconds: 0x1234,
             cache: 0x5678,
+            whatever_size: false,
         };
         assert_eq!(everything.pack(), 0x5678_1234_0003_9703);
+        let publish = Flat {
+            qos: None,
+            whatever_size: true,
+            ..everything
+        };
+        assert_eq!(publish.pack(), 0x5678_1234_0001_9703);
     }
 
     #[test]

@@ -104,6 +104,19 @@ impl Commands {
                 policy.calls,
             );
         }
+        let decisions = self.policies.decisions();
+        for (tier, count) in [
+            ("grant", decisions.grant),
+            ("cache", decisions.cache),
+            ("call", decisions.call),
+        ] {
+            text.counter(
+                "sluice_policy_decisions_total",
+                "Decisions on publishes and subscriptions, by the costliest thing each needed.",
+                &[("tier", tier)],
+                count,
+            );
+        }
         for policy in &policies {
             for (name, value) in &policy.counters {
                 let labels = [("policy", policy.name.as_str()), ("name", name)];

@@ -113,6 +113,10 @@ fn a_running_broker_tells_how_it_fares() {
         metrics.contains("\nsluice_policy_calls_total{policy=\"users\"} "),
         "{metrics}"
     );
+    for tier in ["grant", "cache", "call"] {
+        let line = format!("\nsluice_policy_decisions_total{{tier=\"{tier}\"}} 0\n");
+        assert!(metrics.contains(&line), "{metrics}");
+    }
 }
 
 #[test]

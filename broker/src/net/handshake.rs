@@ -28,7 +28,11 @@ pub(super) struct Entered {
 }
 
 /// Reads CONNECT, has it judged and answers; `None` when the client did not get in (it has its answer).
-pub(super) async fn enter<S: Socket>(link: &mut Link<S>, shared: &Shared, peer: &Peer) -> Option<Entered> {
+pub(super) async fn enter<S: Socket>(
+    link: &mut Link<S>,
+    shared: &Shared,
+    peer: &Arc<Peer>,
+) -> Option<Entered> {
     let connect = match link.converse().await {
         Ok(Some(Event::Connect(connect))) => connect,
         Ok(Some(Event::Closed(cause))) => {

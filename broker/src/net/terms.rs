@@ -13,6 +13,7 @@ use sluice_mqtt::text::Text;
 use sluice_mqtt::topic::TopicName;
 use sluice_mqtt::wire::property::{ForwardedBuilder, ForwardedProperties, ForwardedProperty};
 use std::num::NonZeroU16;
+use std::sync::Arc;
 
 /// The CONNACK of a client that was let in; values at their defaults are not told.
 pub(super) fn connack(
@@ -58,7 +59,7 @@ pub(super) fn connect_request(
     connect: &Connect,
     session: u64,
     assigned_client_id: Option<String>,
-    peer: &Peer,
+    peer: &Arc<Peer>,
 ) -> ConnectRequest {
     let pairs = connect
         .user_properties
@@ -79,7 +80,7 @@ pub(super) fn connect_request(
         user_properties: pairs.collect(),
         auth_method: connect.auth_method.as_ref().map(ToString::to_string),
         auth_data: connect.auth_data.clone(),
-        peer: peer.clone(),
+        peer: Arc::clone(peer),
         nonce: random(),
     }
 }
@@ -232,7 +233,7 @@ pub(super) fn reauthentication_request(
     auth: Auth,
     client_id: &str,
     session: u64,
-    peer: &Peer,
+    peer: &Arc<Peer>,
 ) -> ConnectRequest {
     ConnectRequest {
         purpose: ConnectPurpose::Reauthenticate,
@@ -249,7 +250,7 @@ pub(super) fn reauthentication_request(
         user_properties: Vec::new(),
         auth_method: identity.auth_method.clone(),
         auth_data: auth.data,
-        peer: peer.clone(),
+        peer: Arc::clone(peer),
         nonce: random(),
     }
 }

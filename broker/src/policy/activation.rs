@@ -5,7 +5,9 @@ use super::effects::PasswordPool;
 use super::holdings::Holdings;
 use super::notice::{ActivationCause, PolicyError, PolicyErrorKind, PolicyNotice, PolicyObserver};
 use super::set::{Chain, Inheritance, Policy, PolicySet};
+use super::shared::Shared;
 use super::spec::{PoliciesConfig, PolicyLimits, PolicySource, PolicySpec};
+use super::tally::Tally;
 use super::wasm::{Loader, ModuleCache, digest};
 use super::{Host, housekeeping};
 use arc_swap::ArcSwap;
@@ -83,6 +85,8 @@ impl Host {
             observer,
             actions: Arc::new(Actions::default()),
             passwords: PasswordPool::new(),
+            shared: Shared::new(),
+            tally: Tally::default(),
             registry: Registry {
                 loading: Mutex::new(loader),
                 shelf: Mutex::new(Shelf {

@@ -4,7 +4,7 @@
 //! operator's word about one client goes before all ([`Budget::overridden_by`]).
 
 /// Tokens refill at `per_second`, at most `burst` are kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Rate {
     /// Bytes or messages.
     pub per_second: u64,
@@ -21,7 +21,7 @@ impl Rate {
 }
 
 /// What the broker does with a client that exceeds a rate. Ordered from mild to strict.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum OverLimitAction {
     /// Stop reading its socket until the rate is kept again.
     Delay,
@@ -34,7 +34,7 @@ pub enum OverLimitAction {
 }
 
 /// What gives way when a session's queue is full. Ordered from mild to strict.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum QueueOverflow {
     /// The newest message is not queued.
     DropNew,
@@ -46,7 +46,7 @@ pub enum QueueOverflow {
 
 /// Everything the broker enforces for a client. `None` leaves the listener's or the global value. Sizes are wire
 /// bytes, headers included, unless they say payload.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[allow(missing_docs)] // Each name says what it bounds and in which unit.
 pub struct Budget {
     pub bytes_in_per_second: Option<Rate>,

@@ -5,11 +5,12 @@ use super::cache::{Key, VerdictCache};
 use super::local::with_bench;
 use super::notice::Hook;
 use super::refusal::reentered;
-use super::set::PolicySet;
-use super::terms::{Subject, Terms, combine, interval};
+use super::set::{Exports, PolicySet};
+use super::tally::Tier;
+use super::terms::{Subject, Terms, combine};
 use super::verdict::{
-    Admission, Budget, ContentMessage, ContentVerdict, PublishVerdict, RefreshCause, RefreshVerdict,
-    SessionEvent, SubscribeVerdict,
+    Budget, ContentMessage, ContentVerdict, PublishVerdict, RefreshCause, RefreshVerdict, SessionEvent,
+    SubscribeVerdict,
 };
 use std::fmt;
 use std::sync::Arc;
@@ -18,6 +19,8 @@ use std::time::Duration;
 
 mod judge;
 mod refresh;
+#[cfg(test)]
+mod tests;
 
 /// Judges one session. Moves between threads with it.
 ///
@@ -29,36 +32,39 @@ pub struct Gate {
     sitting: Sitting,
 }
 
-/// All of a gate but the host, so that both can be borrowed at once.
+/// All of a gate but the host, so that both can be borrowed at once. There is one per session, connected or not: what
+/// may be equal for many of them is shared, what most of them never need is made when it is.
 struct Sitting {
     subject: Arc<Subject>,
     /// In the order of the chain of generation `seated`.
-    seats: Vec<Seat>,
+    seats: Box<[Seat]>,
     seated: u64,
     /// The last generation that judged the session as a whole: at CONNECT or refresh.
     judged: u64,
-    combined: Admission,
-    cache: VerdictCache,
+    /// What the terms of all seats amounted to then.
+    combined: Arc<Terms>,
+    may_ask: MayAsk,
+    /// Made for the first verdict that may be reused.
+    cache: Option<Box<VerdictCache>>,
+}
+
+/// Which hooks may have to be asked at all; follows from the seats.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct MayAsk {
+    publish: bool,
+    content: bool,
 }
 
 /// What one policy of the chain has to do with the session.
 pub(super) struct Seat {
     pub(super) policy: Arc<str>,
     /// Its place in the set.
-    pub(super) index: usize,
+    index: u32,
+    exports: Exports,
     /// The module that judged the session; 0: none yet.
     pub(super) judged_by: u64,
     /// `None`: it abstained.
-    pub(super) terms: Option<Terms>,
-    exports: Exports,
-}
-
-#[derive(Clone, Copy, Default)]
-struct Exports {
-    publish: bool,
-    subscribe: bool,
-    content: bool,
-    events: bool,
+    pub(super) terms: Option<Arc<Terms>>,
 }
 
 impl Seat {
@@ -67,20 +73,32 @@ impl Seat {
         let policy = set.policies.get(index)?;
         Some(Self {
             policy: Arc::clone(&policy.name),
-            index,
+            index: u32::try_from(index).ok()?,
+            exports: policy.exports,
             judged_by: 0,
             terms: None,
-            exports: Exports {
-                publish: policy.exports("publish"),
-                subscribe: policy.exports("subscribe"),
-                content: policy.exports("content"),
-                events: policy.exports("events"),
-            },
         })
+    }
+
+    fn index(&self) -> usize {
+        self.index as usize
     }
 
     fn tag(&self) -> u64 {
         self.terms.as_ref().map_or(0, |terms| terms.tag)
+    }
+}
+
+impl MayAsk {
+    fn of(seats: &[Seat]) -> Self {
+        let grants = |seat: &Seat| seat.terms.as_ref()?.grants.clone();
+        let publish = |seat: &Seat| {
+            seat.exports.publish && grants(seat).is_none_or(|grants| grants.consult_on_publish())
+        };
+        Self {
+            publish: seats.iter().any(publish),
+            content: seats.iter().any(|seat| seat.exports.content),
+        }
     }
 }
 
@@ -89,17 +107,18 @@ impl Gate {
     pub(super) fn new(
         host: Arc<Host>,
         set: &PolicySet,
-        subject: Subject,
+        subject: Arc<Subject>,
         seats: Vec<Seat>,
-        combined: Admission,
+        combined: Arc<Terms>,
     ) -> Self {
         let sitting = Sitting {
-            subject: Arc::new(subject),
-            seats,
+            subject,
+            may_ask: MayAsk::of(&seats),
+            seats: seats.into_boxed_slice(),
             seated: set.generation,
             judged: set.generation,
             combined,
-            cache: VerdictCache::default(),
+            cache: None,
         };
         Self { host, sitting }
     }
@@ -112,14 +131,14 @@ impl Gate {
             retain,
             payload_bytes,
         };
-        // What is in the cache was said by the seats of `seated`: no instance is needed to repeat it.
-        if sitting.seated == host.generation.load(Ordering::Acquire)
-            && let Some(verdict) = sitting.cache.get(topic, key)
+        sitting.catch_up(host);
+        if let Some(cache) = &sitting.cache
+            && let Some(verdict) = cache.get(topic, key)
         {
+            host.tally.count(Tier::Cache);
             return verdict.clone();
         }
-        with_bench(host, |bench| sitting.publish(host, bench, topic, key))
-            .unwrap_or_else(|| PublishVerdict::Deny(reentered()))
+        sitting.publish(host, topic, key)
     }
 
     /// Judges a subscription to a filter without mount point and `$share/name/`. `options` are the bits of
@@ -133,11 +152,8 @@ impl Gate {
     /// Whether [`Gate::content`] has anything to ask; if not, it need not be called.
     pub fn has_content(&mut self) -> bool {
         let Self { host, sitting } = self;
-        with_bench(host, |bench| {
-            sitting.follow(&bench.set);
-            sitting.seats.iter().any(|seat| seat.exports.content)
-        })
-        .unwrap_or(true)
+        sitting.catch_up(host);
+        sitting.may_ask.content
     }
 
     /// Shows a message that was allowed to the policies that want to see its content, one after the other.
@@ -163,7 +179,7 @@ impl Gate {
     /// How long after an admission or refresh the next [`RefreshCause::Interval`] is due.
     #[must_use]
     pub fn refresh_after(&self) -> Option<Duration> {
-        interval(&self.sitting.combined)
+        self.sitting.combined.refresh_after()
     }
 
     /// What to enforce.
@@ -175,17 +191,19 @@ impl Gate {
     /// What each policy of the chain says about the client's limits.
     pub fn budgets(&self) -> impl Iterator<Item = (&str, &Budget)> {
         let seats = self.sitting.seats.iter();
-        seats.filter_map(|seat| Some((&*seat.policy, &seat.terms.as_ref()?.budget)))
+        seats.filter_map(|seat| Some((&*seat.policy, &*seat.terms.as_ref()?.budget)))
     }
 
     /// Replaces the budget that one policy set and returns what to enforce now. `None`: the policy does not judge
     /// this session and has no say.
     pub fn set_budget(&mut self, policy: &str, budget: Budget) -> Option<&Budget> {
-        let sitting = &mut self.sitting;
+        let Self { host, sitting } = self;
         let seat = sitting.seats.iter_mut().find(|seat| &*seat.policy == policy)?;
-        seat.terms.as_mut()?.budget = budget;
-        let terms = sitting.seats.iter().filter_map(|seat| seat.terms.as_ref());
-        sitting.combined.budget = combine(terms).budget;
+        let terms = seat.terms.as_mut()?;
+        *terms = terms.with_budget(budget, &host.shared);
+        let budget = *combine(sitting.terms(), &host.shared)?.budget;
+        // Only the budget: the rest is what it amounted to when the session was judged as a whole.
+        sitting.combined = sitting.combined.with_budget(budget, &host.shared);
         Some(&sitting.combined.budget)
     }
 
@@ -222,11 +240,10 @@ impl Gate {
     /// Tells the policies that the session is online.
     pub fn connected(&mut self, resumed: bool) {
         let subject = Arc::clone(&self.sitting.subject);
-        let principal = self.sitting.combined.principal.clone();
-        let principal = principal.as_deref();
+        let combined = Arc::clone(&self.sitting.combined);
         self.tell(&SessionEvent::Connected {
             client_id: &subject.client_id,
-            principal,
+            principal: combined.principal.as_deref(),
             resumed,
         });
     }
@@ -248,12 +265,16 @@ impl Gate {
 
     fn tell(&mut self, event: &SessionEvent<'_>) {
         let Self { host, sitting } = self;
+        sitting.catch_up(host);
+        if !sitting.seats.iter().any(|seat| seat.exports.events) {
+            return;
+        }
         with_bench(host, |bench| {
             sitting.follow(&bench.set);
             let session = sitting.subject.session;
             for seat in sitting.seats.iter().filter(|seat| seat.exports.events) {
                 // A fault is reported; there is nothing to refuse.
-                let _ = bench.call(host, seat.index, Hook::Event, |instance| {
+                let _ = bench.call(host, seat.index(), Hook::Event, |instance| {
                     instance.event(session, seat.tag(), event)
                 });
             }

@@ -25,11 +25,11 @@ pub(super) const GRANTS_MAX: usize = 256;
 /// Longest filter, placeholders replaced: what MQTT can express.
 const FILTER_BYTES_MAX: usize = 65_535;
 
-/// The rules of one client.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// The rules of one client, or of all clients for which they come out the same.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Grants(Box<[Rule]>);
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Rule {
     filter: Box<str>,
     /// Bytes before the first wildcard: compared as a whole.
@@ -116,6 +116,13 @@ impl Grants {
             }
         }
         Ok(Self(rules.into_boxed_slice()))
+    }
+
+    /// Whether some publish is left to the hook.
+    pub(super) fn consult_on_publish(&self) -> bool {
+        let consults =
+            |rule: &Rule| rule.action != GrantAction::Subscribe && rule.verdict == GrantVerdict::Consult;
+        self.0.iter().any(consults)
     }
 
     /// Decides on a publish.

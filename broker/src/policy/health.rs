@@ -71,6 +71,11 @@ impl Health {
         !self.resting.load(Relaxed) || self.is_rested(Instant::now())
     }
 
+    /// Whether it has exhausted its deadlines and not recovered since.
+    pub(super) fn is_resting(&self) -> bool {
+        self.resting.load(Relaxed)
+    }
+
     #[cold]
     fn is_rested(&self, now: Instant) -> bool {
         // One caller at a time finds out whether it has recovered.

@@ -2,15 +2,16 @@
 
 use super::Host;
 use super::gate::{Gate, Seat};
-use super::local::{settle, take_instance};
+use super::local::{resting, settle, take_instance, with_bench};
 use super::notice::{Fault, FaultKind, Hook};
 use super::reason::connack_reason;
 use super::refusal::{denied, failure, nobody_admits};
 use super::set::{Chain, Policy, PolicySet};
 use super::terms::{Subject, Terms, combine, combine_connack};
 use super::verdict::{
-    Admission, Answer, ConnackOverrides, ConnectOutcome, ConnectRequest, Decision, Effect, Refusal,
+    Admission, Answer, ConnackOverrides, ConnectOutcome, ConnectRequest, Decision, Denial, Effect, Refusal,
 };
+use super::wasm::{Instance, Patience, thread_cpu_time};
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
@@ -26,21 +27,23 @@ pub struct Judging {
     host: Arc<Host>,
     set: Arc<PolicySet>,
     chain: Chain,
-    request: Arc<ConnectRequest>,
-    subject: Subject,
+    question: Question,
     seats: Vec<Seat>,
     connack: ConnackOverrides,
-    round: Round,
+    /// Times the policy whose turn it is has asked for effects.
+    rounds: usize,
+    /// Those still to be carried out.
+    effects: VecDeque<Effect>,
     /// Sent and not yet answered.
     challenge: Option<Vec<u8>>,
 }
 
-/// How far the policy whose turn it is has come.
-#[derive(Default)]
-struct Round {
-    number: usize,
+/// What the policy whose turn it is is asked.
+struct Question {
+    request: Arc<ConnectRequest>,
+    subject: Arc<Subject>,
     answers: Vec<Answer>,
-    effects: VecDeque<Effect>,
+    is_last_round: bool,
 }
 
 /// What the caller is to do next.
@@ -56,16 +59,21 @@ impl Judging {
     pub(super) fn new(host: Arc<Host>, request: Arc<ConnectRequest>) -> Self {
         let set = host.current.load_full();
         let chain = Arc::clone(set.chain(&request.peer.listener));
-        let subject = Subject::of(&request);
+        let question = Question {
+            subject: Arc::new(Subject::of(&request)),
+            request,
+            answers: Vec::new(),
+            is_last_round: false,
+        };
         Self {
             host,
             set,
+            seats: Vec::with_capacity(chain.len()),
             chain,
-            subject,
-            request,
-            seats: Vec::new(),
+            question,
             connack: ConnackOverrides::default(),
-            round: Round::default(),
+            rounds: 0,
+            effects: VecDeque::new(),
             challenge: None,
         }
     }
@@ -77,15 +85,15 @@ impl Judging {
             return Step::Challenge(challenge.clone());
         }
         while let Some(index) = self.chain.get(self.seats.len()).copied() {
-            while let Some(effect) = self.round.effects.pop_front() {
+            while let Some(effect) = self.effects.pop_front() {
                 match effect {
                     Effect::VerifyPassword { hash, password } => {
                         let answer = self.host.passwords.verify(hash, password).await;
-                        self.round.answers.push(answer);
+                        self.question.answers.push(answer);
                     }
-                    Effect::Challenge(_) if self.request.auth_method.is_none() => {
+                    Effect::Challenge(_) if self.question.request.auth_method.is_none() => {
                         let problem = "the client does not use enhanced authentication";
-                        self.round.answers.push(Answer::Failed(problem.into()));
+                        self.question.answers.push(Answer::Failed(problem.into()));
                     }
                     Effect::Challenge(data) => {
                         self.challenge = Some(data.clone());
@@ -103,81 +111,95 @@ impl Judging {
     /// The client's answer to the challenge. Without one it does nothing.
     pub fn answer(&mut self, data: Option<Vec<u8>>) {
         if self.challenge.take().is_some() {
-            self.round.answers.push(Answer::Response(data));
+            self.question.answers.push(Answer::Response(data));
         }
     }
 
     /// Asks the policy whose turn it is. It takes its seat, asks for effects, or refuses.
     async fn ask(&mut self, index: usize) -> Option<Refusal> {
+        let generation = self.set.generation;
         let Some((policy, mut seat)) = self.set.policies.get(index).zip(Seat::new(&self.set, index)) else {
-            return Some(nobody_admits(self.set.generation));
+            return Some(nobody_admits(generation));
         };
         seat.judged_by = policy.id;
-        if !policy.exports("connect") {
+        if !policy.exports.connect {
             self.seats.push(seat);
             return None;
         }
-        let (generation, policy) = (self.set.generation, Arc::clone(policy));
-        let call = Call {
-            host: Arc::clone(&self.host),
-            policy: Arc::clone(&policy),
-            generation,
-            request: Arc::clone(&self.request),
-            answers: std::mem::take(&mut self.round.answers),
-            subject: self.subject.clone(),
-            is_last_round: self.round.number >= ROUNDS_MAX,
+        self.question.is_last_round = self.rounds >= ROUNDS_MAX;
+        let outcome = match self.ask_here(policy) {
+            Some(outcome) => outcome,
+            None => {
+                let policy = Arc::clone(policy);
+                self.ask_on_pool(policy).await
+            }
         };
-        // On the blocking pool: 20 ms of a slow policy would be felt by every client of this thread.
-        let Ok(turn) = Arc::clone(&policy.turns).acquire_owned().await else {
-            return Some(nobody_admits(generation));
-        };
-        let called = tokio::task::spawn_blocking(move || {
-            let result = call.run();
-            drop(turn);
-            result
-        });
-        let Ok((result, answers)) = called.await else {
-            return Some(failure(
-                &seat,
-                generation,
-                &Fault::new(FaultKind::Host, "the call was interrupted"),
-            ));
-        };
-        match result {
+        match outcome {
             Err(fault) => return Some(failure(&seat, generation, &fault)),
             Ok(Outcome::Deny(denial)) => return Some(denied(&seat, generation, denial, connack_reason)),
             Ok(Outcome::Wait(effects)) => {
-                self.round.number += 1;
-                self.round.answers = answers;
-                self.round.effects = effects.into();
+                self.rounds += 1;
+                self.effects = effects.into();
                 return None;
             }
-            Ok(Outcome::Admit(admitted)) => {
-                let (terms, connack) = *admitted;
+            Ok(Outcome::Admit(terms, connack)) => {
                 seat.terms = Some(terms);
                 self.connack = combine_connack(std::mem::take(&mut self.connack), connack);
             }
             Ok(Outcome::Abstain) => {}
         }
         self.seats.push(seat);
-        self.round = Round::default();
+        self.rounds = 0;
+        self.question.answers.clear();
         None
+    }
+
+    /// On this thread, if the policy is known to be quick.
+    fn ask_here(&self, policy: &Arc<Policy>) -> Option<Result<Outcome, Fault>> {
+        with_bench(&self.host, |bench| {
+            bench.connect(&self.host, policy, self.set.generation, |instance| {
+                self.question.put(&self.host, instance, Patience::OfPublish)
+            })
+        })?
+    }
+
+    /// On the blocking pool: a slow answer would be felt by every client of this thread.
+    async fn ask_on_pool(&mut self, policy: Arc<Policy>) -> Result<Outcome, Fault> {
+        let interrupted = || Fault::new(FaultKind::Host, "the call was interrupted");
+        let Ok(turn) = Arc::clone(&policy.turns).acquire_owned().await else {
+            return Err(interrupted());
+        };
+        let (host, generation) = (Arc::clone(&self.host), self.set.generation);
+        let question = Question {
+            request: Arc::clone(&self.question.request),
+            subject: Arc::clone(&self.question.subject),
+            answers: std::mem::take(&mut self.question.answers),
+            is_last_round: self.question.is_last_round,
+        };
+        let asked = tokio::task::spawn_blocking(move || {
+            let outcome = question.put_to(&host, &policy, generation);
+            drop(turn);
+            (outcome, question.answers)
+        });
+        let (outcome, answers) = asked.await.map_err(|_| interrupted())?;
+        self.question.answers = answers;
+        outcome
     }
 
     fn conclude(&mut self) -> Decision {
         let seats = std::mem::take(&mut self.seats);
-        if !seats.iter().any(|seat| seat.terms.is_some()) {
+        let terms = seats.iter().filter_map(|seat| seat.terms.as_ref());
+        let Some(combined) = combine(terms, &self.host.shared) else {
             return Decision::Deny(nobody_admits(self.set.generation));
-        }
-        let combined = combine(seats.iter().filter_map(|seat| seat.terms.as_ref()));
+        };
         let admission = Admission {
             connack: std::mem::take(&mut self.connack),
-            ..combined.clone()
+            ..combined.admission()
         };
         let gate = Gate::new(
             Arc::clone(&self.host),
             &self.set,
-            self.subject.clone(),
+            Arc::clone(&self.question.subject),
             seats,
             combined,
         );
@@ -191,70 +213,46 @@ impl Judging {
 impl fmt::Debug for Judging {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Judging")
-            .field("request", &self.request)
+            .field("request", &self.question.request)
             .finish_non_exhaustive()
     }
 }
 
-/// One call of `on-connect`, on whatever thread.
-struct Call {
-    host: Arc<Host>,
-    policy: Arc<Policy>,
-    generation: u64,
-    request: Arc<ConnectRequest>,
-    answers: Vec<Answer>,
-    subject: Subject,
-    is_last_round: bool,
-}
-
 /// A policy's answer, checked.
 enum Outcome {
-    Deny(super::verdict::Denial),
-    Admit(Box<(Terms, ConnackOverrides)>),
+    Deny(Denial),
+    Admit(Arc<Terms>, ConnackOverrides),
     Abstain,
     Wait(Vec<Effect>),
 }
 
-impl Call {
-    /// The outcome, and the answers for the next round.
-    fn run(self) -> (Result<Outcome, Fault>, Vec<Answer>) {
-        let result = self.call();
-        (result, self.answers)
-    }
-
-    fn call(&self) -> Result<Outcome, Fault> {
-        let Self {
-            host,
-            policy,
-            generation,
-            ..
-        } = self;
+impl Question {
+    /// Puts it to an instance off the shelf, with the whole time that a policy has.
+    fn put_to(&self, host: &Host, policy: &Arc<Policy>, generation: u64) -> Result<Outcome, Fault> {
         if !policy.health.may_be_called() {
-            return Err(Fault::new(
-                FaultKind::Resting,
-                "it exhausted its deadlines and is not called for a while",
-            ));
+            return Err(resting());
         }
-        let mut instance = take_instance(host, policy, *generation)?;
-        let result = instance
-            .connect(&self.request, &self.answers)
-            .and_then(|outcome| self.check(outcome));
-        let is_spent = settle(host, policy, *generation, Hook::Connect, &mut instance, &result);
+        let mut instance = take_instance(host, policy, generation)?;
+        let started = thread_cpu_time();
+        let outcome = self.put(host, &mut instance, Patience::Whole);
+        policy.pace.answered(thread_cpu_time().saturating_sub(started));
+        let is_spent = settle(host, policy, generation, Hook::Connect, &mut instance, &outcome);
         if !is_spent {
             policy.put_back(instance);
         }
-        result
+        outcome
     }
 
-    fn check(&self, outcome: ConnectOutcome) -> Result<Outcome, Fault> {
+    fn put(&self, host: &Host, instance: &mut Instance, patience: Patience) -> Result<Outcome, Fault> {
+        let outcome = instance.connect(&self.request, &self.answers, patience)?;
         let bad = |what: String| Err(Fault::new(FaultKind::BadVerdict, what));
         match outcome {
             ConnectOutcome::Deny(denial) => Ok(Outcome::Deny(denial)),
             ConnectOutcome::Abstain => Ok(Outcome::Abstain),
-            ConnectOutcome::Admit(admission) => Ok(Outcome::Admit(Box::new(Terms::compile(
-                *admission,
-                &self.subject,
-            )?))),
+            ConnectOutcome::Admit(admission) => {
+                let (terms, connack) = Terms::compile(*admission, &self.subject, &host.shared)?;
+                Ok(Outcome::Admit(terms, connack))
+            }
             ConnectOutcome::Wait(_) if self.is_last_round => {
                 bad(format!("it waits for more after {ROUNDS_MAX} rounds"))
             }

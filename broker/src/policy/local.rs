@@ -3,7 +3,7 @@
 use super::Host;
 use super::notice::{Fault, FaultKind, Hook};
 use super::set::{Policy, PolicySet};
-use super::wasm::Instance;
+use super::wasm::{Instance, thread_cpu_time};
 use std::cell::RefCell;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -103,10 +103,50 @@ impl Bench {
         }
         result
     }
+
+    /// Lets a policy whose connect hook has proven quick answer on this thread. `None`: nothing has happened that
+    /// counts; ask on the pool.
+    ///
+    /// Not even an overrun counts: the policy has had less than its time, and will have all of it on the pool.
+    pub(super) fn connect<R>(
+        &mut self,
+        host: &Host,
+        policy: &Arc<Policy>,
+        generation: u64,
+        call: impl FnOnce(&mut Instance) -> Result<R, Fault>,
+    ) -> Option<Result<R, Fault>> {
+        // Whoever has exhausted deadlines shows on the pool whether it has recovered.
+        if !policy.pace.is_quick() || policy.health.is_resting() {
+            return None;
+        }
+        // The set of a CONNECT may be older than this thread's; most modules of it are the same.
+        let index = self.set.policies.iter().position(|other| other.id == policy.id)?;
+        let place = self.instances.get_mut(index)?;
+        let instance = match place {
+            Some(instance) => instance,
+            // Making one may take long.
+            None => place.insert(spare(host, policy)?),
+        };
+        let started = thread_cpu_time();
+        let result = call(instance);
+        let took = thread_cpu_time().saturating_sub(started);
+        if matches!(&result, Err(fault) if fault.kind == FaultKind::Deadline) {
+            policy.health.count_calls(instance.calls_uncounted);
+            policy.pace.overran();
+            *place = None;
+            return None;
+        }
+        policy.pace.answered(took);
+        let is_spent = settle(host, policy, generation, Hook::Connect, instance, &result);
+        if is_spent {
+            *place = None;
+        }
+        Some(result)
+    }
 }
 
 #[cold]
-fn resting() -> Fault {
+pub(super) fn resting() -> Fault {
     Fault::new(
         FaultKind::Resting,
         "it exhausted its deadlines and is not called for a while",
@@ -117,13 +157,24 @@ fn resting() -> Fault {
 #[cold]
 pub(super) fn take_instance(host: &Host, policy: &Arc<Policy>, generation: u64) -> Result<Instance, Fault> {
     let taken = policy.instance();
-    if policy.wants_refill() {
-        host.request_refill(policy);
-    }
+    request_refill(host, policy);
     taken.map_err(|(hook, fault)| {
         host.fault(policy, generation, hook, &fault);
         fault
     })
+}
+
+#[cold]
+fn spare(host: &Host, policy: &Arc<Policy>) -> Option<Instance> {
+    let spare = policy.spare();
+    request_refill(host, policy);
+    spare
+}
+
+fn request_refill(host: &Host, policy: &Arc<Policy>) {
+    if policy.wants_refill() {
+        host.request_refill(policy);
+    }
 }
 
 /// Accounts for a call; true when the instance must be dropped.

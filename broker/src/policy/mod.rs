@@ -25,11 +25,14 @@ mod judging;
 mod kv;
 mod local;
 pub mod notice;
+mod pace;
 mod packed;
 mod reason;
 mod refusal;
 mod set;
+mod shared;
 pub mod spec;
+mod tally;
 mod terms;
 pub mod verdict;
 mod wasm;
@@ -41,6 +44,7 @@ pub use gate::Gate;
 pub use judging::{Judging, Step};
 pub use notice::{PolicyError, PolicyErrorKind, PolicyNotice, PolicyObserver};
 pub use spec::{Capability, CapabilitySet, PoliciesConfig, PolicyLimits, PolicySource, PolicySpec};
+pub use tally::Decisions;
 pub use wasm::Inspection;
 pub use watch::PolicyWatch;
 
@@ -51,11 +55,13 @@ use effects::PasswordPool;
 use housekeeping::Errand;
 use notice::{ActivationCause, Fault, Hook};
 use set::{Policy, PolicySet};
+use shared::Shared;
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::SyncSender;
+use tally::Tally;
 use tokio::sync::mpsc;
 use tokio::sync::watch as latest;
 use verdict::ConnectRequest;
@@ -77,6 +83,8 @@ struct Host {
     observer: Arc<dyn PolicyObserver>,
     actions: Arc<Actions>,
     passwords: PasswordPool,
+    shared: Shared,
+    tally: Tally,
     registry: Registry,
     house: SyncSender<Errand>,
 }
@@ -143,6 +151,12 @@ impl Policies {
             policy: String::new(),
             kind,
         })
+    }
+
+    /// Decisions on publishes and subscriptions, by what they needed.
+    #[must_use]
+    pub fn decisions(&self) -> Decisions {
+        self.host.tally.total()
     }
 
     /// The generation in force: 1 after the start, one more with each swap.

@@ -13,6 +13,8 @@ pub(super) struct Packed {
     pub(super) throttle_ms: u16,
     /// How long it may be reused, in 100 ms.
     pub(super) cache_ticks: u16,
+    /// It may be reused for payloads of other sizes, too.
+    pub(super) whatever_size: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,12 +28,16 @@ pub(super) enum Code {
 }
 
 impl Packed {
-    /// Unpacks a verdict of `on-publish`, whose bits 16 to 31 are zero.
+    /// Unpacks a verdict of `on-publish`, whose bit 16 says "whatever the size" and whose bits 17 to 31 are zero.
     pub(super) fn publish(bits: u64) -> Result<Self, Fault> {
-        if bits >> 16 & 0xFFFF != 0 {
+        if bits >> 17 & 0x7FFF != 0 {
             return Err(undefined(bits));
         }
-        Self::unpack(bits)
+        Ok(Self {
+            qos: None,
+            whatever_size: bits >> 16 & 1 != 0,
+            ..Self::unpack(bits)?
+        })
     }
 
     /// Unpacks a verdict of `on-subscribe`, which has the granted QoS + 1 in bits 16 to 23.
@@ -68,6 +74,7 @@ impl Packed {
             qos: qos_plus_1.checked_sub(1),
             throttle_ms: u16::from_le_bytes([throttle_low, throttle_high]),
             cache_ticks: u16::from_le_bytes([cache_low, cache_high]),
+            whatever_size: false,
         })
     }
 }
@@ -97,9 +104,13 @@ mod tests {
                 reason: 0x87,
                 qos: None,
                 throttle_ms: 0x0405,
-                cache_ticks: 0x0203
+                cache_ticks: 0x0203,
+                whatever_size: false,
             }
         );
+        assert!(Packed::publish(0x1_0001).unwrap().whatever_size);
+        assert_eq!(Packed::publish(0x1_0001).unwrap().qos, None);
+        assert!(!Packed::subscribe(0x1_0001).unwrap().whatever_size);
         assert_eq!(Packed::subscribe(0x02_0001).unwrap().qos, Some(1));
         assert_eq!(Packed::subscribe(0x00_0001).unwrap().qos, None);
     }
@@ -109,7 +120,9 @@ mod tests {
         for code in 6..=0xFF {
             assert_eq!(Packed::publish(code).unwrap_err().kind, FaultKind::BadVerdict);
         }
-        assert!(Packed::publish(0x0001_0001).is_err());
+        for bit in 17..32 {
+            assert!(Packed::publish(1 << bit | 1).is_err(), "bit {bit}");
+        }
         assert!(Packed::subscribe(0x0100_0001).is_err());
         assert!(Packed::subscribe(0x0004_0001).is_err());
     }

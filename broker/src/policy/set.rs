@@ -4,6 +4,7 @@ use super::actions::Actions;
 use super::health::Health;
 use super::holdings::Holdings;
 use super::notice::{Fault, FaultKind, Hook, PolicyErrorKind, PolicyNotice};
+use super::pace::Pace;
 use super::spec::PolicySpec;
 use super::wasm::{Instance, Program, Surroundings};
 use parking_lot::Mutex;
@@ -41,7 +42,9 @@ pub(super) struct Policy {
     pub(super) name: Arc<str>,
     pub(super) spec: Arc<PolicySpec>,
     pub(super) program: Arc<Program>,
+    pub(super) exports: Exports,
     pub(super) health: Health,
+    pub(super) pace: Pace,
     /// Turns for calls that run on the blocking pool: as many at a time as there are cores.
     pub(super) turns: Arc<Semaphore>,
     settings: Arc<str>,
@@ -51,6 +54,29 @@ pub(super) struct Policy {
     shelf_max: usize,
     refill_wanted: AtomicBool,
     is_retired: AtomicBool,
+}
+
+/// The hooks a module has.
+#[derive(Clone, Copy)]
+pub(super) struct Exports {
+    pub(super) connect: bool,
+    pub(super) publish: bool,
+    pub(super) subscribe: bool,
+    pub(super) content: bool,
+    pub(super) events: bool,
+}
+
+impl Exports {
+    fn of(program: &Program) -> Self {
+        let has = |hook| program.inspection.hooks.contains(&hook);
+        Self {
+            connect: has("connect"),
+            publish: has("publish"),
+            subscribe: has("subscribe"),
+            content: has("content"),
+            events: has("events"),
+        }
+    }
 }
 
 /// What every policy of one host shares, and what is handed from module to module.
@@ -67,8 +93,10 @@ impl Policy {
         Self {
             id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
             name: Arc::clone(&inheritance.holdings.policy),
+            exports: Exports::of(&program),
             program,
             health: Health::new(Instant::now()),
+            pace: Pace::new(),
             turns: Arc::new(Semaphore::new(cores)),
             settings: spec.settings.to_string().into(),
             around: Surroundings {
@@ -102,12 +130,15 @@ impl Policy {
 
     /// An instance that is configured: a spare, or a fresh one.
     pub(super) fn instance(&self) -> Result<Instance, (Hook, Fault)> {
-        // The lock is released before a fresh one is made.
-        let spare = self.shelf.lock().pop();
-        match spare {
+        match self.spare() {
             Some(instance) => Ok(instance),
             None => self.fresh_instance(),
         }
+    }
+
+    /// An instance that is configured, if one lies ready.
+    pub(super) fn spare(&self) -> Option<Instance> {
+        self.shelf.lock().pop()
     }
 
     /// Makes an instance for every thread that will soon want one, so that none has to make its own between two
@@ -199,9 +230,5 @@ impl Policy {
             fault: fault.clone(),
         });
         self.health.failed(fault.kind, Instant::now())
-    }
-
-    pub(super) fn exports(&self, hook: &str) -> bool {
-        self.program.inspection.hooks.contains(&hook)
     }
 }

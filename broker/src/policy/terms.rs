@@ -1,8 +1,11 @@
 //! The terms on which one policy admitted a client, checked and compiled.
 
+use super::budget::Budget;
 use super::grant::{Grants, Values};
 use super::notice::{Fault, FaultKind};
-use super::verdict::{Admission, Budget, ConnackOverrides, ConnectRequest, Denial, Peer};
+use super::shared::Shared;
+use super::verdict::{Admission, ConnackOverrides, ConnectRequest, Denial, Peer};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Longest principal and mount point.
@@ -15,9 +18,9 @@ const ATTRIBUTES_MAX: usize = 128;
 pub(super) struct Subject {
     pub(super) session: u64,
     /// As the broker calls it.
-    pub(super) client_id: String,
-    pub(super) username: Option<String>,
-    pub(super) peer: Peer,
+    pub(super) client_id: Box<str>,
+    pub(super) username: Option<Box<str>>,
+    pub(super) peer: Arc<Peer>,
 }
 
 impl Subject {
@@ -28,22 +31,22 @@ impl Subject {
             .filter(|_| request.client_id.is_empty());
         Self {
             session: request.session,
-            client_id: assigned.unwrap_or(&request.client_id).clone(),
-            username: request.username.clone(),
-            peer: request.peer.clone(),
+            client_id: assigned.unwrap_or(&request.client_id).as_str().into(),
+            username: request.username.as_deref().map(Into::into),
+            peer: Arc::clone(&request.peer),
         }
     }
 }
 
-/// What one policy made of a client.
-#[derive(Clone, Debug)]
+/// What one policy made of a client, or all of a chain together. Sessions for which it comes out the same share it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Terms {
-    pub(super) principal: Option<String>,
-    pub(super) mountpoint: Option<String>,
-    pub(super) attributes: Vec<(String, String)>,
+    pub(super) principal: Option<Box<str>>,
+    pub(super) mountpoint: Option<Box<str>>,
+    pub(super) attributes: Box<[(String, String)]>,
     pub(super) tag: u64,
-    pub(super) grants: Option<Grants>,
-    pub(super) budget: Budget,
+    pub(super) grants: Option<Arc<Grants>>,
+    pub(super) budget: Arc<Budget>,
     pub(super) refresh_seconds: Option<u32>,
 }
 
@@ -55,7 +58,8 @@ impl Terms {
     pub(super) fn compile(
         admission: Admission,
         subject: &Subject,
-    ) -> Result<(Self, ConnackOverrides), Fault> {
+        shared: &Shared,
+    ) -> Result<(Arc<Self>, ConnackOverrides), Fault> {
         let bad = |what: String| Err(Fault::new(FaultKind::BadVerdict, what));
         let grants = admission.grants.as_deref().map(|grants| {
             let values = Values {
@@ -90,15 +94,53 @@ impl Terms {
             ));
         }
         let terms = Self {
-            principal: admission.principal,
-            mountpoint: admission.mountpoint,
-            attributes: admission.attributes,
+            principal: admission.principal.map(String::into_boxed_str),
+            mountpoint: admission.mountpoint.map(String::into_boxed_str),
+            attributes: admission.attributes.into_boxed_slice(),
             tag: admission.tag,
-            grants,
-            budget: admission.budget,
+            grants: grants.map(|grants| shared.grants.share(grants)),
+            budget: shared.budgets.share(admission.budget),
             refresh_seconds: admission.refresh_seconds.map(|seconds| seconds.max(1)),
         };
-        Ok((terms, sendable_connack(admission.connack)))
+        Ok((shared.terms.share(terms), sendable_connack(admission.connack)))
+    }
+
+    /// The same with another budget.
+    pub(super) fn with_budget(&self, budget: Budget, shared: &Shared) -> Arc<Self> {
+        shared.terms.share(Self {
+            budget: shared.budgets.share(budget),
+            ..self.clone()
+        })
+    }
+
+    /// What the rest of the broker is told: everything but tag and grants, which stay with the gate.
+    pub(super) fn admission(&self) -> Admission {
+        let owned = |text: &Option<Box<str>>| text.as_deref().map(str::to_owned);
+        Admission {
+            principal: owned(&self.principal),
+            mountpoint: owned(&self.mountpoint),
+            attributes: self.attributes.to_vec(),
+            tag: 0,
+            grants: None,
+            budget: *self.budget,
+            refresh_seconds: self.refresh_seconds,
+            connack: ConnackOverrides::default(),
+        }
+    }
+
+    /// Whether the rest of the broker would be told the same.
+    pub(super) fn amount_to_the_same(&self, other: &Self) -> bool {
+        self.principal == other.principal
+            && self.mountpoint == other.mountpoint
+            && self.attributes == other.attributes
+            && self.budget == other.budget
+            && self.refresh_seconds == other.refresh_seconds
+    }
+
+    /// How long after an admission or refresh the next is due.
+    pub(super) fn refresh_after(&self) -> Option<Duration> {
+        self.refresh_seconds
+            .map(|seconds| Duration::from_secs(seconds.into()))
     }
 }
 
@@ -140,24 +182,40 @@ pub(super) fn is_sendable(text: &str) -> bool {
 }
 
 /// What the terms of all policies amount to: the first that says something decides, attributes add up, of budgets
-/// and intervals the strictest counts.
-pub(super) fn combine<'a>(all: impl Iterator<Item = &'a Terms>) -> Admission {
-    let mut combined = Admission::default();
-    for terms in all {
+/// and intervals the strictest counts. `None`: nobody admits. Tag and grants mean nothing in the result.
+pub(super) fn combine<'a>(
+    mut all: impl Iterator<Item = &'a Arc<Terms>>,
+    shared: &Shared,
+) -> Option<Arc<Terms>> {
+    let first = all.next()?;
+    let Some(second) = all.next() else {
+        // Nearly always.
+        return Some(Arc::clone(first));
+    };
+    let mut combined = Terms {
+        tag: 0,
+        grants: None,
+        ..Terms::clone(first)
+    };
+    let mut budget = *first.budget;
+    let mut attributes = first.attributes.to_vec();
+    for terms in std::iter::once(second).chain(all) {
         if combined.principal.is_none() {
             combined.principal.clone_from(&terms.principal);
         }
         if combined.mountpoint.is_none() {
             combined.mountpoint.clone_from(&terms.mountpoint);
         }
-        combined.attributes.extend(terms.attributes.iter().cloned());
-        combined.budget = combined.budget.strictest(&terms.budget);
+        attributes.extend(terms.attributes.iter().cloned());
+        budget = budget.strictest(&terms.budget);
         combined.refresh_seconds = match (combined.refresh_seconds, terms.refresh_seconds) {
             (Some(left), Some(right)) => Some(left.min(right)),
             (left, right) => left.or(right),
         };
     }
-    combined
+    combined.attributes = attributes.into_boxed_slice();
+    combined.budget = shared.budgets.share(budget);
+    Some(shared.terms.share(combined))
 }
 
 /// Of the CONNACK each part as the first policy has it that has it.
@@ -171,11 +229,4 @@ pub(super) fn combine_connack(first: ConnackOverrides, then: ConnackOverrides) -
         user_properties,
         auth_data: first.auth_data.or(then.auth_data),
     }
-}
-
-/// An interval in seconds as a duration.
-pub(super) fn interval(admission: &Admission) -> Option<Duration> {
-    admission
-        .refresh_seconds
-        .map(|seconds| Duration::from_secs(seconds.into()))
 }

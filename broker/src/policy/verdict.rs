@@ -126,8 +126,8 @@ pub struct ConnectRequest {
     pub auth_method: Option<String>,
     /// Its first data.
     pub auth_data: Option<Bytes>,
-    /// Where it comes from.
-    pub peer: Peer,
+    /// Where it comes from. Shared with the session, which outlives the request.
+    pub peer: Arc<Peer>,
     /// Unpredictable, the same in every round of one request.
     pub nonce: [u8; 32],
 }
@@ -144,7 +144,7 @@ impl fmt::Debug for ConnectRequest {
 }
 
 /// What a grant speaks about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum GrantAction {
     /// Publishing to matching topics.
     Publish,
@@ -155,7 +155,7 @@ pub enum GrantAction {
 }
 
 /// What a matching grant decides.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum GrantVerdict {
     /// No.
     Deny,

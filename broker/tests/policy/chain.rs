@@ -4,7 +4,7 @@ use crate::guest::{ABSTAIN, ABSTAIN_VERDICT, ADMIT, ALLOW, DENY, Guest, ZERO, pu
 use crate::support::{ALLOWED, Host, config, denied, publish, request, spec, start, start_one};
 use bytes::Bytes;
 use sluice::policy::verdict::{Budget, Decision, PublishVerdict, SubscribeVerdict};
-use sluice::policy::{Capability, SessionAction, Step};
+use sluice::policy::{Capability, Decisions, SessionAction, Step};
 use std::sync::Arc;
 
 fn chain(guests: Vec<Guest>) -> Host {
@@ -145,6 +145,70 @@ fn a_verdict_is_reused_only_as_long_and_for_what_the_policy_said() {
 }
 
 #[test]
+fn a_verdict_for_any_size_is_reused_when_all_who_were_asked_say_so() {
+    const MINUTE: u64 = 600 << 48;
+    const ANY: u64 = 1 << 16;
+    for (verdicts, cached) in [
+        (vec![ALLOW | MINUTE | ANY], 1),
+        (vec![ALLOW | MINUTE], 0),
+        (vec![ALLOW | MINUTE | ANY, ALLOW | MINUTE | ANY], 1),
+        (vec![ALLOW | MINUTE | ANY, ALLOW | MINUTE], 0),
+        (vec![ALLOW | MINUTE, DENY | MINUTE | ANY], 0),
+        (vec![DENY | MINUTE | ANY, ALLOW], 1),
+        (vec![ALLOW | ANY], 0),
+    ] {
+        let host = chain(verdicts.iter().map(|bits| publisher(*bits)).collect());
+        let mut gate = host.admit("x");
+        let first = gate.publish("t", 1, false, 10);
+        let second = gate.publish("t", 1, false, 11);
+        assert_eq!(first, second, "{verdicts:x?}");
+        assert_eq!(host.policies.decisions().cache, cached, "{verdicts:x?}");
+    }
+}
+
+#[test]
+fn each_decision_is_counted_by_what_it_needed() {
+    let told = |host: &Host| {
+        let Decisions { grant, cache, call } = host.policies.decisions();
+        (grant, cache, call)
+    };
+    let host = chain(vec![publisher(ALLOW | 600 << 48).subscribe(&verdict(ALLOW))]);
+    let mut gate = host.admit("x");
+    assert_eq!(told(&host), (0, 0, 0));
+    publish(&mut gate, "t");
+    gate.subscribe("t", 0);
+    assert_eq!(told(&host), (0, 0, 2));
+    publish(&mut gate, "t");
+    publish(&mut gate, "t");
+    assert_eq!(told(&host), (0, 2, 2));
+    // A policy that fails has been asked.
+    let host = chain(vec![publisher(ALLOW), Guest::new().publish(&verdict(ALLOW))]);
+    let mut gate = host.admit("x");
+    host.policies
+        .load(
+            "b",
+            Guest::new()
+                .publish("(if (i64.ne (local.get $session) (i64.const 0)) (then unreachable)) (i64.const 1)")
+                .build(),
+        )
+        .unwrap();
+    denied(publish(&mut gate, "t"));
+    assert_eq!(told(&host), (0, 0, 1));
+    // Rules alone, and nothing at all.
+    let mut users = sluice::policy::PolicySpec::new("users", sluice::policy::PolicySource::Embedded);
+    users.settings = serde_json::json!({ "anonymous": "anyone" });
+    let host = start(config(vec![users]));
+    let mut gate = host.admit("x");
+    publish(&mut gate, "t");
+    gate.subscribe("t", 0);
+    gate.subscribe("$x", 0);
+    assert_eq!(told(&host), (3, 0, 0));
+    let host = chain(vec![connecting(ADMIT)]);
+    denied(publish(&mut host.admit("x"), "t"));
+    assert_eq!(told(&host), (1, 0, 0));
+}
+
+#[test]
 fn listeners_have_chains_of_their_own() {
     let mut config = config(vec![
         spec("yes", publisher(ALLOW).build()),
@@ -157,7 +221,7 @@ fn listeners_have_chains_of_their_own() {
     let host = start(config);
     host.admit("x");
     let mut elsewhere = request("x");
-    elsewhere.peer.listener = "closed".into();
+    Arc::make_mut(&mut elsewhere.peer).listener = "closed".into();
     assert!(matches!(host.decide(elsewhere), Decision::Deny(_)));
 }
 

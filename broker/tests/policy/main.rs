@@ -12,6 +12,7 @@ mod chain;
 mod guest;
 mod hostile;
 mod load;
+mod quick;
 mod support;
 mod swap;
 mod watch;

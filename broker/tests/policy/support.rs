@@ -120,12 +120,12 @@ pub(crate) fn request(client_id: &str) -> ConnectRequest {
         user_properties: Vec::new(),
         auth_method: None,
         auth_data: None,
-        peer: Peer {
+        peer: Arc::new(Peer {
             address: "192.0.2.7".into(),
             port: 4711,
             listener: "main".into(),
             ..Peer::default()
-        },
+        }),
         nonce: [7; 32],
     }
 }

@@ -4,13 +4,14 @@ use crate::policy::actions::Actions;
 use crate::policy::holdings::Holdings;
 use crate::policy::notice::{Fault, Hook, PolicyErrorKind, printable};
 use crate::policy::packed::Packed;
+use crate::policy::shared::Shared;
 use crate::policy::spec::PolicySpec;
 use crate::policy::terms::{Subject, Terms};
 use crate::policy::verdict::{
     ConnectOutcome, ConnectPurpose, ConnectRequest, ContentMessage, Peer, ProtocolVersion as Protocol,
     RefreshCause, RefreshOutcome, SessionEvent,
 };
-use crate::policy::wasm::{Instance, Program, RefreshSubject, Surroundings};
+use crate::policy::wasm::{Instance, Patience, Program, RefreshSubject, Surroundings};
 use bytes::Bytes;
 use std::sync::Arc;
 
@@ -94,11 +95,11 @@ fn connect(instance: &mut Instance) -> Result<(), Fault> {
         user_properties: Vec::new(),
         auth_method: None,
         auth_data: None,
-        peer: peer(),
+        peer: Arc::new(peer()),
         nonce: [0; 32],
     };
-    if let ConnectOutcome::Admit(admission) = instance.connect(&request, &[])? {
-        Terms::compile(*admission, &Subject::of(&request))?;
+    if let ConnectOutcome::Admit(admission) = instance.connect(&request, &[], Patience::Whole)? {
+        Terms::compile(*admission, &Subject::of(&request), &Shared::new())?;
     }
     Ok(())
 }
@@ -108,7 +109,7 @@ fn refresh(instance: &mut Instance) -> Result<(), Fault> {
         session: SESSION,
         client_id: CLIENT.into(),
         username: None,
-        peer: peer(),
+        peer: Arc::new(peer()),
     };
     let outcome = instance.refresh(&RefreshSubject {
         session: SESSION,
@@ -121,7 +122,7 @@ fn refresh(instance: &mut Instance) -> Result<(), Fault> {
         peer: &subject.peer,
     })?;
     if let RefreshOutcome::Admit(admission) = outcome {
-        Terms::compile(*admission, &subject)?;
+        Terms::compile(*admission, &subject, &Shared::new())?;
     }
     Ok(())
 }

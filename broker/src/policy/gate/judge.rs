@@ -1,22 +1,31 @@
 //! Publishes, subscriptions and messages of one session, judged by the policies of its chain one after the other.
 
-use super::{Seat, Sitting};
+use super::{MayAsk, Seat, Sitting};
 use crate::policy::Host;
-use crate::policy::cache::Key;
+use crate::policy::cache::{Key, Reuse};
 use crate::policy::grant::Ruling;
-use crate::policy::local::Bench;
+use crate::policy::local::{Bench, with_bench};
 use crate::policy::notice::{Fault, FaultKind, Hook};
 use crate::policy::packed::{Code, Packed};
 use crate::policy::reason::{disconnect_reason, publish_reason, subscribe_reason};
-use crate::policy::refusal::{failure, no_hook, nobody_allows, refusal};
+use crate::policy::refusal::{failure, no_hook, nobody_allows, reentered, refusal};
 use crate::policy::set::PolicySet;
+use crate::policy::tally::Tier;
 use crate::policy::terms::is_sendable;
 use crate::policy::verdict::{
     ContentMessage, ContentOutcome, ContentVerdict, PublishVerdict, SubscribeVerdict,
 };
-use std::time::Duration;
+use std::sync::atomic::Ordering;
 
 impl Sitting {
+    /// Takes the seats of the set in force.
+    #[inline]
+    pub(super) fn catch_up(&mut self, host: &Host) {
+        if self.seated != host.generation.load(Ordering::Acquire) {
+            self.follow(&host.current.load());
+        }
+    }
+
     /// Takes the seats of a newer set: policies that are gone leave, new ones come without terms.
     pub(super) fn follow(&mut self, set: &PolicySet) {
         if self.seated != set.generation {
@@ -26,7 +35,8 @@ impl Sitting {
 
     #[cold]
     fn reseat(&mut self, set: &PolicySet) {
-        let mut before = std::mem::take(&mut self.seats);
+        let mut before = std::mem::take(&mut self.seats).into_vec();
+        let mut seats = Vec::new();
         for index in set.chain(&self.subject.peer.listener).iter() {
             let Some(mut seat) = Seat::new(set, *index) else {
                 continue;
@@ -36,98 +46,108 @@ impl Sitting {
                 seat.terms = known.terms;
                 seat.judged_by = known.judged_by;
             }
-            self.seats.push(seat);
+            seats.push(seat);
         }
+        self.may_ask = MayAsk::of(&seats);
+        self.seats = seats.into_boxed_slice();
         self.seated = set.generation;
-        self.cache.clear();
+        self.cache = None;
     }
 
-    pub(super) fn publish(
-        &mut self,
-        host: &Host,
-        bench: &mut Bench,
-        topic: &str,
-        key: Key,
-    ) -> PublishVerdict {
-        self.follow(&bench.set);
-        // The shortest lifetime that any hook allows; none: no hook was asked, and the rules are as quick as a cache.
-        let mut reusable_ticks = None;
-        let verdict = self.judge_publish(host, bench, topic, key, &mut reusable_ticks);
-        if let Some(ticks @ 1..) = reusable_ticks {
-            self.cache.put(
-                topic,
-                key,
-                &verdict,
-                Duration::from_millis(u64::from(ticks) * 100),
-            );
+    pub(super) fn publish(&mut self, host: &Host, topic: &str, key: Key) -> PublishVerdict {
+        if !self.may_ask.publish {
+            // The rules decide: no instance is needed, nor this thread's set.
+            host.tally.count(Tier::Grant);
+            let nobody = |_: &Seat| Err(Fault::new(FaultKind::Host, "no hook was to be asked"));
+            return self.judge_publish(topic, key, nobody).0;
+        }
+        let judged = with_bench(host, |bench| {
+            self.follow(&bench.set);
+            let session = self.subject.session;
+            self.judge_publish(topic, key, |seat| {
+                bench.call(host, seat.index(), Hook::Publish, |instance| {
+                    let facts = (key.qos, key.retain, key.payload_bytes);
+                    Packed::publish(instance.publish(session, seat.tag(), topic, facts)?)
+                })
+            })
+        });
+        let Some((verdict, reuse)) = judged else {
+            return PublishVerdict::Deny(reentered());
+        };
+        host.tally.count(match reuse {
+            Some(_) => Tier::Call,
+            None => Tier::Grant,
+        });
+        if let Some(reuse @ Reuse { ticks: 1.., .. }) = reuse {
+            let cache = self.cache.get_or_insert_default();
+            cache.put(topic, key, &verdict, reuse);
         }
         verdict
     }
 
+    /// The verdict, and how far all who were asked allow it to be reused. `None`: nobody was asked, and the rules are
+    /// as quick as a cache.
+    #[inline]
     fn judge_publish(
         &self,
-        host: &Host,
-        bench: &mut Bench,
         topic: &str,
         key: Key,
-        reusable_ticks: &mut Option<u16>,
-    ) -> PublishVerdict {
-        let session = self.subject.session;
+        mut ask: impl FnMut(&Seat) -> Result<Packed, Fault>,
+    ) -> (PublishVerdict, Option<Reuse>) {
+        let mut reuse: Option<Reuse> = None;
         let mut allowed = None;
         for seat in &self.seats {
             let refuse = |reason, text| refusal(seat, self.seated, publish_reason(reason), text);
             match seat.terms.as_ref().and_then(|terms| terms.grants.as_ref()) {
                 Some(grants) => match grants.publish(topic, key.qos, key.retain) {
-                    Ruling::Deny(cause) => return PublishVerdict::Deny(refuse(0, Some(cause.to_string()))),
+                    Ruling::Deny(cause) => {
+                        return (PublishVerdict::Deny(refuse(0, Some(cause.to_string()))), reuse);
+                    }
                     Ruling::Allow(_) => {
                         allowed.get_or_insert(0);
                         continue;
                     }
                     Ruling::Consult(_) if !seat.exports.publish => {
-                        return PublishVerdict::Deny(refuse(0, Some(no_hook(Hook::Publish))));
+                        let text = Some(no_hook(Hook::Publish));
+                        return (PublishVerdict::Deny(refuse(0, text)), reuse);
                     }
                     Ruling::Consult(_) => {}
                 },
                 None if !seat.exports.publish => continue,
                 None => {}
             }
-            let answer = bench.call(host, seat.index, Hook::Publish, |instance| {
-                let bits = instance.publish(
-                    session,
-                    seat.tag(),
-                    topic,
-                    (key.qos, key.retain, key.payload_bytes),
-                )?;
-                Packed::publish(bits)
-            });
-            let packed = match answer {
+            let packed = match ask(seat) {
                 Ok(packed) => packed,
                 Err(fault) => {
-                    *reusable_ticks = None;
-                    return PublishVerdict::Deny(failure(seat, self.seated, &fault));
+                    let refusal = failure(seat, self.seated, &fault);
+                    return (PublishVerdict::Deny(refusal), Some(Reuse::NOT));
                 }
             };
-            *reusable_ticks =
-                Some(reusable_ticks.map_or(packed.cache_ticks, |ticks| ticks.min(packed.cache_ticks)));
+            let allows = Reuse {
+                ticks: packed.cache_ticks,
+                whatever_size: packed.whatever_size,
+            };
+            reuse = Some(reuse.map_or(allows, |reuse| reuse.and(allows)));
             match packed.code {
                 Code::Allow => {
                     allowed.get_or_insert(0);
                 }
                 Code::Throttle => allowed = Some(allowed.unwrap_or(0).max(packed.throttle_ms)),
                 Code::Abstain => {}
-                Code::Deny => return PublishVerdict::Deny(refuse(packed.reason, None)),
-                Code::Drop => return PublishVerdict::Drop(refuse(packed.reason, None)),
+                Code::Deny => return (PublishVerdict::Deny(refuse(packed.reason, None)), reuse),
+                Code::Drop => return (PublishVerdict::Drop(refuse(packed.reason, None)), reuse),
                 Code::Disconnect => {
-                    *reusable_ticks = None;
                     let reason = disconnect_reason(packed.reason);
-                    return PublishVerdict::Disconnect(refusal(seat, self.seated, reason, None));
+                    let refusal = refusal(seat, self.seated, reason, None);
+                    return (PublishVerdict::Disconnect(refusal), Some(Reuse::NOT));
                 }
             }
         }
-        match allowed {
+        let verdict = match allowed {
             Some(throttle_ms) => PublishVerdict::Allow { throttle_ms },
             None => PublishVerdict::Deny(nobody_allows(self.seated)),
-        }
+        };
+        (verdict, reuse)
     }
 
     pub(super) fn subscribe(
@@ -139,6 +159,23 @@ impl Sitting {
     ) -> SubscribeVerdict {
         self.follow(&bench.set);
         let session = self.subject.session;
+        let mut tier = Tier::Grant;
+        let verdict = self.judge_subscribe(filter, options, |seat| {
+            tier = Tier::Call;
+            bench.call(host, seat.index(), Hook::Subscribe, |instance| {
+                Packed::subscribe(instance.subscribe(session, seat.tag(), filter, options)?)
+            })
+        });
+        host.tally.count(tier);
+        verdict
+    }
+
+    fn judge_subscribe(
+        &self,
+        filter: &str,
+        options: u32,
+        mut ask: impl FnMut(&Seat) -> Result<Packed, Fault>,
+    ) -> SubscribeVerdict {
         let [requested, ..] = (options & 3).to_le_bytes();
         let mut allowed = false;
         let mut granted = requested.min(2);
@@ -160,10 +197,7 @@ impl Sitting {
                 None if !seat.exports.subscribe => continue,
                 None => {}
             }
-            let answer = bench.call(host, seat.index, Hook::Subscribe, |instance| {
-                Packed::subscribe(instance.subscribe(session, seat.tag(), filter, options)?)
-            });
-            let packed = match answer {
+            let packed = match ask(seat) {
                 Ok(packed) => packed,
                 Err(fault) => return SubscribeVerdict::Deny(failure(seat, self.seated, &fault)),
             };
@@ -200,7 +234,7 @@ impl Sitting {
         let mut message = message;
         let mut is_replaced = false;
         for seat in self.seats.iter().filter(|seat| seat.exports.content) {
-            let answer = bench.call(host, seat.index, Hook::Content, |instance| {
+            let answer = bench.call(host, seat.index(), Hook::Content, |instance| {
                 let outcome = instance.content(session, seat.tag(), &message, bytes_max)?;
                 match &outcome {
                     ContentOutcome::Replace(new) => check_message(new).map(|()| outcome),

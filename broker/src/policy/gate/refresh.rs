@@ -1,6 +1,6 @@
 //! A live session, judged again as a whole.
 
-use super::Sitting;
+use super::{MayAsk, Sitting};
 use crate::policy::Host;
 use crate::policy::local::Bench;
 use crate::policy::notice::Hook;
@@ -9,11 +9,18 @@ use crate::policy::refusal::{denied, failure, nobody_admits};
 use crate::policy::terms::{Terms, combine};
 use crate::policy::verdict::{RefreshCause, RefreshOutcome, RefreshVerdict, Refusal};
 use crate::policy::wasm::RefreshSubject;
+use std::sync::Arc;
 
 impl Sitting {
     pub(super) fn refresh(&mut self, host: &Host, bench: &mut Bench, cause: RefreshCause) -> RefreshVerdict {
         self.follow(&bench.set);
         self.judged = self.seated;
+        let verdict = self.judge_again(host, bench, cause);
+        self.may_ask = MayAsk::of(&self.seats);
+        verdict
+    }
+
+    fn judge_again(&mut self, host: &Host, bench: &mut Bench, cause: RefreshCause) -> RefreshVerdict {
         let mut is_changed = false;
         for position in 0..self.seats.len() {
             match self.refresh_seat(host, bench, position, cause) {
@@ -22,10 +29,9 @@ impl Sitting {
             }
         }
         // [`combine`] also notices that a policy with terms has left the chain.
-        let combined = combine(self.seats.iter().filter_map(|seat| seat.terms.as_ref()));
-        if !self.seats.iter().any(|seat| seat.terms.is_some()) {
+        let Some(combined) = combine(self.terms(), &host.shared) else {
             return RefreshVerdict::Deny(nobody_admits(self.seated));
-        }
+        };
         if combined.mountpoint != self.combined.mountpoint {
             let text = Some("the mount point of a live session cannot change".to_owned());
             let refusal = Refusal {
@@ -34,13 +40,18 @@ impl Sitting {
             };
             return RefreshVerdict::Deny(refusal);
         }
-        is_changed |= combined != self.combined;
+        is_changed |= !combined.amount_to_the_same(&self.combined);
+        self.combined = combined;
         if is_changed {
-            self.cache.clear();
-            self.combined = combined.clone();
-            return RefreshVerdict::Changed(Box::new(combined));
+            self.cache = None;
+            return RefreshVerdict::Changed(Box::new(self.combined.admission()));
         }
         RefreshVerdict::Keep
+    }
+
+    /// Of every policy that admitted the client.
+    pub(super) fn terms(&self) -> impl Iterator<Item = &Arc<Terms>> {
+        self.seats.iter().filter_map(|seat| seat.terms.as_ref())
     }
 
     /// Asks one policy again, if there is a reason to. True when its terms are new.
@@ -55,10 +66,10 @@ impl Sitting {
         let (Some(seat), subject) = (self.seats.get_mut(position), &self.subject) else {
             return Ok(false);
         };
-        let Some(policy) = bench.set.policies.get(seat.index) else {
+        let Some(policy) = bench.set.policies.get(seat.index()) else {
             return Ok(false);
         };
-        let (id, has_hook) = (policy.id, policy.exports("connect"));
+        let (id, has_hook) = (policy.id, policy.exports.connect);
         let is_due = match cause {
             RefreshCause::Swap => seat.judged_by != id,
             RefreshCause::Interval => {
@@ -77,7 +88,7 @@ impl Sitting {
             seat.judged_by = id;
             return Ok(seat.terms.take().is_some());
         }
-        let outcome = bench.call(host, seat.index, Hook::Refresh, |instance| {
+        let outcome = bench.call(host, seat.index(), Hook::Refresh, |instance| {
             let outcome = instance.refresh(&RefreshSubject {
                 session: subject.session,
                 tag: seat.tag(),
@@ -91,7 +102,9 @@ impl Sitting {
             Ok(match outcome {
                 RefreshOutcome::Keep => Ok(None),
                 RefreshOutcome::Deny(denial) => Err(denial),
-                RefreshOutcome::Admit(admission) => Ok(Some(Terms::compile(*admission, subject)?.0)),
+                RefreshOutcome::Admit(admission) => {
+                    Ok(Some(Terms::compile(*admission, subject, &host.shared)?.0))
+                }
             })
         });
         match outcome {

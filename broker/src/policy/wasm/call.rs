@@ -58,7 +58,17 @@ struct Allowances {
     content: Allowance,
     event: Allowance,
     connect: Allowance,
+    hasty_connect: Allowance,
     configure: Allowance,
+}
+
+/// How long `on-connect` may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::policy) enum Patience {
+    /// Its whole deadline.
+    Whole,
+    /// No longer than `on-publish`: other clients of this thread wait.
+    OfPublish,
 }
 
 impl Allowances {
@@ -73,6 +83,7 @@ impl Allowances {
             content: allowance(limits.content_deadline),
             event: allowance(limits.event_deadline),
             connect: allowance(limits.connect_deadline),
+            hasty_connect: allowance(limits.connect_deadline.min(limits.publish_deadline)),
             configure: allowance(limits.configure_deadline),
         }
     }
@@ -156,13 +167,18 @@ impl Instance {
         &mut self,
         request: &ConnectRequest,
         answers: &[Answer],
+        patience: Patience,
     ) -> CallResult<ConnectOutcome> {
         let Some(connect) = &self.connect else {
             return Err(not_exported());
         };
+        let allowance = match patience {
+            Patience::Whole => self.allowances.connect,
+            Patience::OfPublish => self.allowances.hasty_connect,
+        };
         let request = convert::connect_request(request);
         let answers: Vec<_> = answers.iter().map(convert::answer).collect();
-        run(&mut self.store, self.allowances.connect, |store| {
+        run(&mut self.store, allowance, |store| {
             connect.call_on_connect(store, &request, &answers)
         })
         .map(convert::connect_outcome)

@@ -67,7 +67,7 @@ fn config() -> Config {
 }
 
 /// CPU time this thread has used.
-pub(super) fn thread_cpu_time() -> Duration {
+pub(in crate::policy) fn thread_cpu_time() -> Duration {
     let time = clock_gettime(ClockId::ThreadCPUTime);
     let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
     Duration::new(seconds, u32::try_from(time.tv_nsec).unwrap_or(0))

@@ -9,7 +9,8 @@ mod inert_wasi;
 mod load;
 mod module_cache;
 
-pub(super) use call::{Instance, RefreshSubject, Surroundings};
+pub(super) use call::{Instance, Patience, RefreshSubject, Surroundings};
+pub(super) use engine::thread_cpu_time;
 pub use load::Inspection;
 pub(super) use load::{Loader, Program, digest, inspect};
 pub(super) use module_cache::ModuleCache;
