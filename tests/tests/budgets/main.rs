@@ -78,6 +78,8 @@ capabilities = ["kv", "sessions"]
 
 /// Puts another configuration in force.
 pub fn reconfigure(broker: &Broker, config: &str) {
+    // By then it also listens to signals.
+    broker.wait_for_log("the admin socket", |line| line.is("admin_listening"));
     let reloads = || {
         let lines = broker.log_lines();
         lines.iter().filter(|line| line.is("config_reloaded")).count()

@@ -102,4 +102,7 @@ fn of_the_actions_the_harshest_is_taken() {
     }
     peer.send(message(&topic, 5, 1).id(99));
     peer.expect_disconnected(&[0x96]);
+    broker.wait_for_log("the limit and the action", |line| {
+        line.is("over_limit") && line.has("limit", "bytes_in_per_second") && line.has("action", "disconnect")
+    });
 }
