@@ -43,6 +43,28 @@ fn rates_sizes_and_numbers_change_for_live_clients() {
 }
 
 #[test]
+fn the_limits_of_a_listener_change_for_its_live_clients() {
+    let listener =
+        |limits: &str| format!("{DEFAULT_LISTENER}limits = {{ over_limit = \"refuse\" {limits} }}\n");
+    let broker = Broker::with_config(&listener(""));
+    let mut client = broker.client(V5);
+    assert_eq!(accepted(&mut client, 5), 5);
+    for (limits, messages) in [
+        (
+            ", bytes_in_per_second = { per_second = \"1 B\", burst = \"4200 B\" }",
+            2,
+        ),
+        (", payload_bytes_max = \"100 B\"", 0),
+        ("", 5),
+    ] {
+        reconfigure(&broker, &listener(limits));
+        client.ping();
+        client.ping();
+        assert_eq!(accepted(&mut client, 5), messages, "{limits}");
+    }
+}
+
+#[test]
 fn the_lifetime_of_live_connections_changes() {
     let broker = Broker::with_config(&with(""));
     let began = Instant::now();
