@@ -82,7 +82,7 @@ fn session_key(client_id: &str) -> String {
 #[cfg(test)]
 mod tests {
     use serde_json::json;
-    use sluice_policy::testing::{self, SessionAction};
+    use sluice_policy::testing;
 
     use super::*;
 
@@ -96,17 +96,26 @@ mod tests {
         let gate = testing::policy::<Budgets>(json!({ "budgets": budgets })).unwrap();
         let mut session = gate.admit(&testing::client("a").username("small"));
         let first = if cfg!(feature = "v2") { 3 } else { 1 };
-        assert_eq!(session.terms().budget.payload_bytes_max, Some(first));
-        let _ = session.refresh();
-        assert_eq!(session.terms().budget.payload_bytes_max, Some(2));
-
-        assert_eq!(session.publish("set-budget/a/small"), Publish::drop());
-        let [SessionAction::SetBudget(_, budget)] = &gate.actions()[..] else {
-            panic!("{:?}", gate.actions())
+        assert_eq!(session.budget().payload_bytes_max, Some(first));
+        let mut in_time = session.refresh_request();
+        in_time.cause = RefreshCause::Interval;
+        let Refresh::Admit(later) = gate.refresh(&in_time) else {
+            panic!("it may stay")
         };
-        assert_eq!(budget.payload_bytes_max, Some(1));
+        assert_eq!(later.budget.payload_bytes_max, Some(2));
+
+        let other = gate.admit(&testing::client("b").session(2));
+        for client in ["a", "b"] {
+            let order = format!("set-budget/{client}/small@later");
+            assert_eq!(session.publish(order.as_str()), Publish::drop());
+        }
+        for session in [&session, &other] {
+            assert_eq!(session.budget().payload_bytes_max, Some(2));
+        }
+        let _ = session.refresh();
+        assert_eq!(session.budget().payload_bytes_max, Some(first), "after a swap");
         assert!(!session.may_publish("set-budget/a/unknown"));
-        assert!(!session.may_publish("set-budget/b/small"));
+        assert!(!session.may_publish("set-budget/c/small"));
         assert!(session.may_publish("anything/else"));
     }
 }
