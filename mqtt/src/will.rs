@@ -8,8 +8,10 @@
 //!                                       └─ session ends or t comes ──► publish now
 //! ```
 
-use crate::packet::{QoS, Will};
+use crate::packet::{PacketId, QoS, Version, Will};
 use crate::reason::ReasonCode;
+use crate::wire::{PublishHead, publish_bytes};
+use std::num::NonZeroU16;
 use std::time::{Duration, Instant};
 
 /// How a connection ended, as far as its will is concerned.
@@ -78,6 +80,23 @@ pub fn unsupported(will: &Will, qos_max: QoS, retain_available: bool) -> Option<
     (will.retain && !retain_available).then_some(ReasonCode::RETAIN_NOT_SUPPORTED)
 }
 
+/// Bytes of the PUBLISH, fixed header included, with which the client would send its will itself.
+#[must_use]
+pub fn packet_bytes(will: &Will, version: Version) -> usize {
+    let head = PublishHead {
+        dup: false,
+        qos: will.qos,
+        retain: will.retain,
+        packet_id: (will.qos > QoS::AtMostOnce).then_some(PacketId(NonZeroU16::MIN)),
+        topic: &will.topic,
+        alias: None,
+        expiry_seconds: will.properties.message_expiry_seconds,
+        subscription_ids: &[],
+        forwarded: &will.properties.forwarded,
+    };
+    publish_bytes(&head, will.payload.len(), version)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -139,6 +158,23 @@ mod tests {
         check(NEVER, Ending::Lost, 60, after(60));
         check(60, Ending::Lost, 0, Fate::PublishNow);
         check(0, Ending::Lost, 60, Fate::PublishNow);
+    }
+
+    #[test]
+    fn a_will_is_as_large_as_the_publish_its_client_would_send() {
+        let mut will = Will {
+            topic: TopicName::new(Text::try_from("topic").unwrap()).unwrap(),
+            payload: Bytes::from_static(b"payload"),
+            qos: QoS::AtMostOnce,
+            retain: false,
+            delay_seconds: 0,
+            properties: PublishProperties::default(),
+        };
+        assert_eq!(packet_bytes(&will, Version::V311), 2 + 2 + 5 + 7);
+        will.qos = QoS::AtLeastOnce;
+        assert_eq!(packet_bytes(&will, Version::V311), 2 + 2 + 5 + 2 + 7);
+        will.properties.message_expiry_seconds = Some(1);
+        assert_eq!(packet_bytes(&will, Version::V5), 2 + 2 + 5 + 2 + 6 + 7);
     }
 
     #[test]

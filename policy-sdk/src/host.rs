@@ -108,7 +108,9 @@ pub mod sessions {
         broker::sessions::disconnect(session, reason.code());
     }
 
-    /// Replaces the budget this policy set for the session.
+    /// Replaces the budget this policy set for the session, as a whole: what the new one does not limit, this policy
+    /// limits no longer. It holds on the live connection within moments, and until the next admission or refresh says
+    /// otherwise. Sessions that are unknown, without a connection, or not judged by this policy are ignored.
     pub fn set_budget(session: u64, budget: Budget) {
         broker::sessions::set_budget(session, budget);
     }

@@ -108,7 +108,7 @@ mod verdict;
 pub mod prelude {
     pub use crate::{
         Admission, Ask, Budget, Connect, ConnectRequest, Content, ContentRequest, Denial, Error, Event,
-        Grant, Policy, Publish, PublishRequest, QoS, Rate, Reason, Refresh, RefreshRequest, Subscribe,
-        SubscribeRequest, log, policy,
+        Grant, OverLimitAction, Overflow, Policy, Publish, PublishRequest, QoS, Rate, Reason, Refresh,
+        RefreshRequest, Subscribe, SubscribeRequest, log, policy,
     };
 }

@@ -223,6 +223,15 @@ impl Peer {
         }
     }
 
+    /// The next packet, if one comes within so long.
+    pub fn receive_within(&mut self, patience: Duration) -> Option<Reply> {
+        match self.arrival(patience) {
+            Arrival::Reply(reply) => Some(reply),
+            Arrival::Closed => self.fail("the connection was closed"),
+            Arrival::Nothing => None,
+        }
+    }
+
     /// The connection must be closed without a further packet.
     pub fn expect_closed(&mut self) {
         match self.arrival(PATIENCE) {

@@ -135,7 +135,9 @@ impl<S: Socket> Client<S> {
         governor.apply(&enforced.rates, enforced.over_limit, now);
         // What it took to come in counts as well.
         let moved = link.moved();
-        governor.received(usize::try_from(moved.read).unwrap_or(usize::MAX), now);
+        let read = usize::try_from(moved.read).unwrap_or(usize::MAX);
+        governor.received(read, now);
+        governor.packets(read.saturating_sub(link.input_bytes()), now);
         governor.sent(usize::try_from(moved.written).unwrap_or(usize::MAX), now);
         let ends_at = enforced.connection_max.map(|max| now + max);
         Self {
@@ -313,10 +315,12 @@ impl<S: Socket> Client<S> {
             return;
         }
         self.was_waiting = inward || outward;
-        if inward || self.is_unread {
+        // With much to send, and a limit that holds it back, nothing is read either.
+        let is_unread = inward || (outward && !self.link.may_read());
+        if is_unread || self.is_unread {
             self.link.conn.excuse_silence(now);
         }
-        self.is_unread = inward;
+        self.is_unread = is_unread;
         let before = self.governor.throttled();
         self.governor.note(inward, outward, now);
         let after = self.governor.throttled();
@@ -371,8 +375,8 @@ impl<S: Socket> Client<S> {
         self.link.conn.set_payload_bytes_max(enforced.payload_bytes_max);
         self.governor.apply(&enforced.rates, enforced.over_limit, now);
         self.ends_at = enforced.connection_max.map(|max| self.connected_at + max);
-        // What a lower rate makes it wait for is looked at anew.
-        self.held_until = None;
+        // What it waits for is looked at anew, and what was read meanwhile with it.
+        self.held_until = self.held_until.map(|until| until.min(now));
         state.session.set_limits(enforced.session_limits());
         state.subscriptions_max = enforced.subscriptions_max;
     }

@@ -10,7 +10,7 @@ use crate::policy::verdict::{Admission, Decision, Peer, PublishVerdict, Refusal}
 use crate::policy::{Gate, Judging, Step};
 use crate::report;
 use sluice_mqtt::conn::Event;
-use sluice_mqtt::packet::{ConnAck, Connect, Will};
+use sluice_mqtt::packet::{ConnAck, Connect, Version, Will};
 use sluice_mqtt::reason::ReasonCode;
 use sluice_mqtt::text::Text;
 use sluice_mqtt::will;
@@ -112,7 +112,7 @@ fn admit<S: Socket>(
     let client_id = assigned.as_deref().unwrap_or(&connect.client_id);
     let enforced = Enforced::new(shared, &peer.listener, client_id, &gate);
     if let Some(will) = &connect.will
-        && let Err(refusal) = judge_will(will, &mut gate, &enforced)
+        && let Err(refusal) = judge_will(will, connect.version, &mut gate, &enforced)
     {
         refuse(link, shared, peer, &connect, &refusal);
         return None;
@@ -168,7 +168,7 @@ fn admit<S: Socket>(
 }
 
 /// A will must be one the client could publish itself [MQTT-3.2.2-12], [MQTT-3.2.2-13].
-fn judge_will(will: &Will, gate: &mut Gate, enforced: &Enforced) -> Result<(), Refusal> {
+fn judge_will(will: &Will, version: Version, gate: &mut Gate, enforced: &Enforced) -> Result<(), Refusal> {
     let payload_bytes = u32::try_from(will.payload.len()).unwrap_or(u32::MAX);
     let refuse = |reason, text| Err(terms::refusal(reason, text));
     if let Some(reason) = will::unsupported(will, enforced.qos_max, enforced.retain_available) {
@@ -176,6 +176,9 @@ fn judge_will(will: &Will, gate: &mut Gate, enforced: &Enforced) -> Result<(), R
     }
     if payload_bytes > enforced.payload_bytes_max {
         return refuse(ReasonCode::QUOTA_EXCEEDED, "the will's payload is too large");
+    }
+    if will::packet_bytes(will, version) > enforced.packet_bytes_max as usize {
+        return refuse(ReasonCode::QUOTA_EXCEEDED, "the will is too large");
     }
     if !enforced.topic_allowed(&will.topic) {
         return refuse(

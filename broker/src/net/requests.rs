@@ -105,13 +105,15 @@ fn publish<S: Socket>(client: &mut Client<S>, received: Received, now: Instant) 
     }
     match end {
         Err(Refused::Client(stop)) => Some(End::Broker(stop)),
-        Ok(()) | Err(Refused::Message) => None,
+        Ok(()) | Err(Refused::Message | Refused::Silently) => None,
     }
 }
 
 /// What was refused.
 enum Refused {
     Message,
+    /// The message, and the client is not to know: its exchange goes on as if it had been routed.
+    Silently,
     Client(Stop),
 }
 
@@ -173,7 +175,7 @@ fn judge<S: Socket>(client: &mut Client<S>, received: Received) -> Result<Receiv
             client.publish_refused(received.topic(), &refusal);
             client.shared.metrics.messages_dropped_policy.inc();
             client.link.conn.acknowledge(received.discard());
-            Err(Refused::Message)
+            Err(Refused::Silently)
         }
         PublishVerdict::Disconnect(refusal) => {
             client.publish_refused(received.topic(), &refusal);
@@ -234,7 +236,7 @@ fn exceeded<S: Socket>(client: &mut Client<S>, received: Received, over: Over) -
         }
         OverLimit::Drop => {
             client.link.conn.acknowledge(received.discard());
-            Refused::Message
+            Refused::Silently
         }
         OverLimit::Disconnect => {
             drop(received.discard());

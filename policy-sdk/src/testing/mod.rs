@@ -224,6 +224,10 @@ impl<P: Policy> Tested<P> {
         self.world.borrow().actions.clone()
     }
 
+    fn actions_len(&self) -> usize {
+        self.world.borrow().actions.len()
+    }
+
     /// How many passwords the policy had checked.
     pub fn passwords_checked(&self) -> usize {
         self.passwords_checked.get()

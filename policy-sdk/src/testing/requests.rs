@@ -9,7 +9,7 @@ use wit::{
     Admission, Certificate, ConnectPurpose, Message, Peer, ProtocolVersion, RefreshCause, TlsPeer, Will,
 };
 
-/// Session id of every request made here.
+/// Session id of requests that do not choose theirs.
 const SESSION: u64 = 1;
 
 /// A client that connects: MQTT 5.0 from 192.0.2.1, without encryption, user name and password, until told otherwise.
@@ -44,6 +44,13 @@ pub fn client(id: &str) -> Client {
 }
 
 impl Client {
+    /// Is known to the policy by this session id, which is 1 until told otherwise.
+    #[must_use]
+    pub fn session(mut self, session: u64) -> Self {
+        self.0.session = session;
+        self
+    }
+
     /// Sets the user name.
     #[must_use]
     pub fn username(mut self, name: &str) -> Self {

@@ -1,6 +1,6 @@
 //! A client that was let in, under the terms it was given.
 
-use crate::bindings::host::sluice::policy::types::{Admission, GrantAction, GrantVerdict};
+use crate::bindings::host::sluice::policy::types::{Admission, Budget, GrantAction, GrantVerdict};
 use crate::connect::{Refresh, RefreshRequest};
 use crate::policy::Policy;
 use crate::publish::{Publish, PublishRequest};
@@ -8,7 +8,7 @@ use crate::reason::Reason;
 use crate::subscribe::{Subscribe, SubscribeRequest};
 
 use super::grants::{Names, deciding};
-use super::{Client, Tested};
+use super::{Client, SessionAction, Tested};
 
 /// A client that was let in. Its messages and subscriptions are judged as the broker would with this policy alone:
 /// by the grants it was given, and by `on_publish` and `on_subscribe` where these do not decide.
@@ -17,6 +17,8 @@ pub struct Session<'a, P> {
     gate: &'a Tested<P>,
     client: Client,
     terms: Admission,
+    /// Actions of the policy before these terms.
+    actions_before: usize,
 }
 
 impl<'a, P: Policy> Session<'a, P> {
@@ -25,12 +27,24 @@ impl<'a, P: Policy> Session<'a, P> {
             gate,
             client: client.clone(),
             terms,
+            actions_before: gate.actions_len(),
         }
     }
 
     /// The terms on which the client was let in.
     pub fn terms(&self) -> &Admission {
         &self.terms
+    }
+
+    /// The budget that this policy wants enforced now: that of the terms, or what it has set since.
+    pub fn budget(&self) -> Budget {
+        let session = self.client.0.session;
+        let actions = self.gate.actions().into_iter().skip(self.actions_before);
+        let set = actions.filter_map(|action| match action {
+            SessionAction::SetBudget(of, budget) if of == session => Some(*budget),
+            _ => None,
+        });
+        set.last().unwrap_or(self.terms.budget)
     }
 
     /// What `on_refresh` is asked about this session.
@@ -43,13 +57,16 @@ impl<'a, P: Policy> Session<'a, P> {
         let refresh = self.gate.refresh(&self.refresh_request());
         if let Refresh::Admit(terms) = &refresh {
             self.terms = terms.as_ref().clone();
+            self.actions_before = self.gate.actions_len();
         }
         refresh
     }
 
-    /// Judges a message: a topic, or [`publish`](super::publish) with changes. Its tag is the session's.
+    /// Judges a message: a topic, or [`publish`](super::publish) with changes. Its session and tag are this
+    /// session's.
     pub fn publish(&self, request: impl Into<PublishRequest>) -> Publish {
         let request = PublishRequest {
+            session: self.client.0.session,
             tag: self.terms.tag,
             ..request.into()
         };
@@ -70,9 +87,11 @@ impl<'a, P: Policy> Session<'a, P> {
         }
     }
 
-    /// Judges a subscription: a filter, or [`subscribe`](super::subscribe) with changes. Its tag is the session's.
+    /// Judges a subscription: a filter, or [`subscribe`](super::subscribe) with changes. Its session and tag are this
+    /// session's.
     pub fn subscribe(&self, request: impl Into<SubscribeRequest>) -> Subscribe {
         let request = SubscribeRequest {
+            session: self.client.0.session,
             tag: self.terms.tag,
             ..request.into()
         };
