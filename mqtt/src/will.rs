@@ -88,7 +88,7 @@ pub fn packet_bytes(will: &Will, version: Version) -> usize {
         qos: will.qos,
         retain: will.retain,
         packet_id: (will.qos > QoS::AtMostOnce).then_some(PacketId(NonZeroU16::MIN)),
-        topic: &will.topic,
+        topic: will.topic.as_bytes(),
         alias: None,
         expiry_seconds: will.properties.message_expiry_seconds,
         subscription_ids: &[],

@@ -129,16 +129,8 @@ impl<'a> Line<'a> {
             | Event::AdminUnavailable { error: text }
             | Event::ClientThrottled { text, .. }
             | Event::ServiceManagerUnreachable { error: text } => line.with_text(text),
-            Event::MemoryPressure { pressure, used } => Self {
-                kind: Some(pressure),
-                count: Some(used),
-                ..line
-            },
-            Event::OverLimit { limit, action, .. } => Self {
-                limit: Some(limit),
-                action: Some(action),
-                ..line
-            },
+            Event::MemoryPressure { pressure, used } => line.with_kind(pressure).with_count(used),
+            Event::OverLimit { limit, action, .. } => line.with_limit(limit, action),
             Event::ClientConnected {
                 principal,
                 version,
@@ -175,10 +167,7 @@ impl<'a> Line<'a> {
                 ..line
             },
             Event::QueueOverflow { messages: count, .. } | Event::ShuttingDown { connections: count } => {
-                Self {
-                    count: Some(count),
-                    ..line
-                }
+                line.with_count(count)
             }
             Event::SubscribeRefused { filter, .. } | Event::SubscriptionRemoved { filter, .. } => Self {
                 filter: Some(cut(filter)),
@@ -188,6 +177,25 @@ impl<'a> Line<'a> {
             | Event::SessionExpired { .. }
             | Event::SessionRefused { .. }
             | Event::Stopped => line,
+        }
+    }
+
+    fn with_kind(self, kind: &'static str) -> Self {
+        let kind = Some(kind);
+        Self { kind, ..self }
+    }
+
+    fn with_count(self, count: u64) -> Self {
+        let count = Some(count);
+        Self { count, ..self }
+    }
+
+    fn with_limit(self, limit: &'static str, action: &'static str) -> Self {
+        let (limit, action) = (Some(limit), Some(action));
+        Self {
+            limit,
+            action,
+            ..self
         }
     }
 

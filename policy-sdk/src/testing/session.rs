@@ -40,11 +40,11 @@ impl<'a, P: Policy> Session<'a, P> {
     pub fn budget(&self) -> Budget {
         let session = self.client.0.session;
         let actions = self.gate.actions().into_iter().skip(self.actions_before);
-        let set = actions.filter_map(|action| match action {
+        let mut set = actions.filter_map(|action| match action {
             SessionAction::SetBudget(of, budget) if of == session => Some(*budget),
             _ => None,
         });
-        set.last().unwrap_or(self.terms.budget)
+        set.next_back().unwrap_or(self.terms.budget)
     }
 
     /// What `on_refresh` is asked about this session.

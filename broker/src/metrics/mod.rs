@@ -3,10 +3,13 @@
 //! Every label value comes from a closed set in this file or from the configuration, so no client can add a time series.
 //! Refusals, faults and protocol errors are counted by [`crate::event::Events`]; traffic by whoever moves it.
 
+mod exposition;
+
+pub use exposition::Exposition;
+
 use parking_lot::Mutex;
 use std::cell::Cell;
 use std::collections::BTreeMap;
-use std::fmt::{Display, Write as _};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -491,61 +494,6 @@ impl Metrics {
     }
 }
 
-/// Builds Prometheus text. Samples of one metric must follow each other.
-#[derive(Debug, Default)]
-pub struct Exposition {
-    text: String,
-    metric: String,
-}
-
-impl Exposition {
-    /// One sample of a counter.
-    pub fn counter(&mut self, name: &str, help: &str, labels: &[(&str, &str)], value: u64) {
-        self.sample(name, help, "counter", labels, value);
-    }
-
-    /// One sample of a counter of time.
-    pub fn seconds(&mut self, name: &str, help: &str, labels: &[(&str, &str)], value: Duration) {
-        self.sample(name, help, "counter", labels, value.as_secs_f64());
-    }
-
-    /// One sample of a gauge.
-    pub fn gauge(&mut self, name: &str, help: &str, labels: &[(&str, &str)], value: u64) {
-        self.sample(name, help, "gauge", labels, value);
-    }
-
-    /// The finished text.
-    #[must_use]
-    pub fn into_string(self) -> String {
-        self.text
-    }
-
-    fn sample(&mut self, name: &str, help: &str, kind: &str, labels: &[(&str, &str)], value: impl Display) {
-        if self.metric != name {
-            name.clone_into(&mut self.metric);
-            let _ = writeln!(self.text, "# HELP {name} {help}\n# TYPE {name} {kind}");
-        }
-        self.text.push_str(name);
-        for (index, (label, content)) in labels.iter().enumerate() {
-            self.text.push(if index == 0 { '{' } else { ',' });
-            let _ = write!(self.text, "{label}=\"");
-            for character in content.chars() {
-                match character {
-                    '\\' => self.text.push_str("\\\\"),
-                    '"' => self.text.push_str("\\\""),
-                    '\n' => self.text.push_str("\\n"),
-                    other => self.text.push(other),
-                }
-            }
-            self.text.push('"');
-        }
-        if !labels.is_empty() {
-            self.text.push('}');
-        }
-        let _ = writeln!(self.text, " {value}");
-    }
-}
-
 /// Threads that count at the same time without sharing a cache line; more threads share.
 const SHARDS: usize = 8;
 
@@ -591,16 +539,5 @@ mod tests {
         described.sort_unstable();
         described.dedup();
         assert_eq!(described.len(), all, "samples of one metric must be together");
-    }
-
-    #[test]
-    fn a_label_cannot_break_out_of_its_quotes() {
-        let mut text = Exposition::default();
-        text.counter("x_total", "X.", &[("name", "a\"} 9\nforged 1\\")], 1);
-        let text = text.into_string();
-        assert_eq!(
-            text.lines().last(),
-            Some(r#"x_total{name="a\"} 9\nforged 1\\"} 1"#)
-        );
     }
 }
