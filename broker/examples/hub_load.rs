@@ -134,6 +134,7 @@ impl Client {
             },
             subscriptions_max: u32::MAX,
             caller: Caller::default(),
+            may_create: true,
         };
         let attached = hub.attach(request, now).expect("there is room");
         Self {
@@ -162,7 +163,7 @@ impl Client {
                 panic!("{event:?}")
             };
             let receipt = hub.publish(received.accept(), &self.cell, now);
-            self.conn.acknowledge(receipt);
+            self.conn.acknowledge(receipt.receipt);
         }
     }
 

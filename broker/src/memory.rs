@@ -3,7 +3,7 @@
 //! | used of the limit | what happens |
 //! |---|---|
 //! | from 3/4 | every publisher is held to a rate that falls as memory fills up: the heaviest feel it first |
-//! | from 7/8 | nobody new is let in, so that those who are in do not suffer |
+//! | from 7/8 | only clients that have a session already are let in, so that those who are in do not suffer |
 //! | from 31/32 | messages and subscriptions are refused |
 //!
 //! All of it ends by itself when memory is free again. What is counted is what the allocator has given out: every
@@ -42,7 +42,7 @@ pub enum Pressure {
     None,
     /// Publishers are slowed down.
     Tight,
-    /// Nobody new is let in.
+    /// Nobody who has no session is let in.
     Closed,
     /// Nothing more is taken.
     Full,

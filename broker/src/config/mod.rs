@@ -104,6 +104,8 @@ pub struct Limits {
     pub topic_alias_max: u16,
     /// Longest keep alive. `None`: any, also 0, which is for ever.
     pub keep_alive_max: Option<Duration>,
+    /// Longest pause of a publisher after messages that fill up a queue. `None`: none.
+    pub backpressure_max: Option<Duration>,
     /// Longest Will Delay Interval. Whole seconds.
     pub will_delay_max: Duration,
     /// Sessions, connected or not.
@@ -364,6 +366,7 @@ impl Default for Limits {
             receive_max: 1_024,
             topic_alias_max: 32,
             keep_alive_max: None,
+            backpressure_max: Some(Duration::from_millis(100)),
             will_delay_max: Duration::from_secs(24 * 3600),
             sessions_max: 200_000,
             retained_messages_max: 1_000_000,

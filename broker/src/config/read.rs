@@ -207,6 +207,12 @@ fn connection_limits(table: &mut Table<'_, '_>, limits: &mut Limits) {
 fn session_limits(table: &mut Table<'_, '_>, limits: &mut Limits) {
     let delay = value::seconds(Duration::ZERO..=Duration::from_secs(U32 - 1));
     table.read("will_delay_max", &mut limits.will_delay_max, delay);
+    let pause = value::duration(Duration::from_millis(1)..=Duration::from_secs(10));
+    table.read(
+        "backpressure_max",
+        &mut limits.backpressure_max,
+        value::or_word("off", pause),
+    );
     table.read("sessions_max", &mut limits.sessions_max, value::integer(1..=U32));
 }
 

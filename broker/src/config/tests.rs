@@ -181,7 +181,7 @@ fn every_problem_is_reported_with_its_line() {
              subscribes_per_second, packet_bytes_max, payload_bytes_max, inflight_max, queue_messages_max, \
              queue_bytes_max, queue_overflow, subscriptions_max, session_expiry_max, connection_lifetime_max, \
              over_limit, connect_bytes_max, connections_max, receive_max, topic_alias_max, keep_alive_max, \
-             will_delay_max, sessions_max, retained_messages_max, retained_bytes_max, topic_levels_max, qos_max, \
+             will_delay_max, backpressure_max, sessions_max, retained_messages_max, retained_bytes_max, topic_levels_max, qos_max, \
              retain_available, policy_kv_bytes_max",
             "/etc/sluice.toml:6: limits.inflight_max: 0 is out of range: use 1 to 65535",
             "/etc/sluice.toml:9: log.level: \"loud\" is not known here: use one of \"error\", \"warn\", \"info\", \

@@ -75,7 +75,7 @@ pub fn written_text(value: &Value) -> String {
 }
 
 /// The limits that are not about one client's budget. Named field by field: a new one must be written to compile.
-fn others(limits: &Limits) -> [(&'static str, Value); 13] {
+fn others(limits: &Limits) -> [(&'static str, Value); 14] {
     let Limits {
         client: Budget { .. },
         connect_bytes_max,
@@ -83,6 +83,7 @@ fn others(limits: &Limits) -> [(&'static str, Value); 13] {
         receive_max,
         topic_alias_max,
         keep_alive_max,
+        backpressure_max,
         will_delay_max,
         sessions_max,
         retained_messages_max,
@@ -98,6 +99,10 @@ fn others(limits: &Limits) -> [(&'static str, Value); 13] {
         ("receive_max", json!(receive_max)),
         ("topic_alias_max", json!(topic_alias_max)),
         ("keep_alive_max", keep_alive_max.map_or_else(unlimited, duration)),
+        (
+            "backpressure_max",
+            backpressure_max.map_or_else(|| Value::from("off"), duration),
+        ),
         ("will_delay_max", duration(*will_delay_max)),
         ("sessions_max", json!(sessions_max)),
         ("retained_messages_max", json!(retained_messages_max)),

@@ -183,7 +183,11 @@ pub(super) struct Copy {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Offered {
     /// In the queue.
-    Queued,
+    Queued {
+        /// How full it is in percent, if it is more than half full, a connection empties it, and the message is not one
+        /// that may be lost; else 0.
+        crowding: u8,
+    },
     /// Queue full: this many messages, this one or older ones, were dropped.
     Dropped(u32),
     /// The session does not take it: ended, or offline and QoS 0.
@@ -265,8 +269,12 @@ impl SessionState {
     }
 
     fn queue(&mut self, delivery: Delivery) -> Offered {
+        let qos = delivery.qos;
         match self.session.enqueue(delivery) {
-            Enqueued::Queued => Offered::Queued,
+            Enqueued::Queued if qos > QoS::AtMostOnce && self.is_online() => Offered::Queued {
+                crowding: self.session.crowding(),
+            },
+            Enqueued::Queued => Offered::Queued { crowding: 0 },
             Enqueued::DroppedNew => Offered::Dropped(1),
             Enqueued::DroppedOldest(count) => Offered::Dropped(count),
             Enqueued::Overflow => {

@@ -39,6 +39,7 @@ use overrides::Overrides;
 use parking_lot::{Mutex, RwLock};
 use registry::Registry;
 use retained::Retained;
+use routes::Routed;
 use sluice_mqtt::conn::{Accepted, Receipt};
 use sluice_mqtt::message::Message;
 use sluice_mqtt::packet::Will;
@@ -52,6 +53,16 @@ use timers::Timers;
 #[derive(Clone)]
 pub struct Hub {
     inner: Arc<Inner>,
+}
+
+/// A message that was routed.
+#[must_use]
+pub struct Published {
+    /// The right to acknowledge it.
+    pub receipt: Receipt,
+    /// Percent, of the fullest queue it joined that is more than half full and is being emptied; else 0. Whoever
+    /// publishes on at the same speed will see messages dropped.
+    pub crowding: u8,
 }
 
 /// Who subscribed to what, by the numbers of sessions.
@@ -136,12 +147,16 @@ impl Hub {
     ///     let _ = hub.publish(unjudged, who, std::time::Instant::now());
     /// }
     /// ```
-    pub fn publish(&self, accepted: Accepted, publisher: &SessionCell, now: Instant) -> Receipt {
+    pub fn publish(&self, accepted: Accepted, publisher: &SessionCell, now: Instant) -> Published {
         let (message, receipt) = accepted.into_message(&publisher.key.mountpoint, publisher.number, now);
-        if self.route(message, now) == 0 {
-            receipt.no_subscribers()
-        } else {
-            receipt
+        let routed = self.route(message, now);
+        let receipt = match routed.sessions {
+            0 => receipt.no_subscribers(),
+            _ => receipt,
+        };
+        Published {
+            receipt,
+            crowding: routed.crowding,
         }
     }
 
@@ -171,8 +186,8 @@ impl Hub {
         }
     }
 
-    /// Stores what is retained and gives every matching session its copy; returns how many sessions took one.
-    fn route(&self, message: Message, now: Instant) -> usize {
+    /// Stores what is retained and gives every matching session its copy.
+    fn route(&self, message: Message, now: Instant) -> Routed {
         if message.retain() {
             self.retain(&message, now);
         }

@@ -86,6 +86,8 @@ pub struct Attach {
     pub session_limits: SessionLimits,
     /// Most subscriptions the session may hold.
     pub subscriptions_max: u32,
+    /// Whether the client may have a session if it has none yet.
+    pub may_create: bool,
 }
 
 /// A session with its new connection.
@@ -103,6 +105,8 @@ pub struct Attached {
 pub enum AttachError {
     /// The operator has banned the client, as this text says.
     Banned(String),
+    /// The client has no session, and none may be created now.
+    NoNewSessions,
     /// `limits.sessions_max` is reached.
     TooManySessions,
 }
@@ -147,6 +151,7 @@ impl Hub {
         let sessions_max = u64::from(self.limits().sessions_max);
         let (cell, session_present, ended) = match earlier {
             Earlier::Resumed(cell) => (cell, true, None),
+            Earlier::None if !request.may_create => return Err(AttachError::NoNewSessions),
             Earlier::None if registry.by_key.len() as u64 >= sessions_max => {
                 return Err(AttachError::TooManySessions);
             }

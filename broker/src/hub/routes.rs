@@ -139,10 +139,14 @@ impl Hub {
         drop(old);
     }
 
-    /// Gives every matching session its copy; returns how many took one.
-    pub(super) fn dispatch(&self, message: &Message) -> usize {
+    /// Gives every matching session its copy.
+    pub(super) fn dispatch(&self, message: &Message) -> Routed {
         let routes = self.inner.routes.read();
-        let mut delivered = 0;
+        let mut round = Round {
+            hub: self,
+            message,
+            routed: Routed::default(),
+        };
         // One matching node, the usual case, needs neither memory nor a search for overlaps.
         let mut first: Option<Plain<'_>> = None;
         let mut more: Vec<Plain<'_>> = Vec::new();
@@ -152,7 +156,7 @@ impl Hub {
             Route,
         >| {
             for group in found.shared {
-                delivered += usize::from(self.offer_shared(group, message));
+                round.offer_shared(group);
             }
             match first {
                 _ if found.plain.is_empty() => {}
@@ -160,24 +164,44 @@ impl Hub {
                 Some(_) => more.push(found.plain),
             }
         });
-        let Some(first) = first else { return delivered };
+        let Some(first) = first else {
+            return round.routed;
+        };
         if more.is_empty() {
             for (_, route) in first {
-                delivered += usize::from(self.offer_one(route, message));
+                round.offer_one(route);
             }
-            return delivered;
+            return round.routed;
         }
         let mut overlapping: Vec<&(u64, Route)> = first.iter().chain(more.into_iter().flatten()).collect();
         overlapping.sort_by_key(|(number, _)| *number);
         for routes in overlapping.chunk_by(|left, right| left.0 == right.0) {
-            delivered += usize::from(self.offer_overlapping(routes, message));
+            round.offer_overlapping(routes);
         }
-        delivered
+        round.routed
     }
+}
 
-    fn offer_one(&self, route: &Route, message: &Message) -> bool {
-        if route.options.no_local && message.publisher() == route.cell.number {
-            return false;
+/// What became of a message.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Routed {
+    /// Sessions that took it, or had no room for it.
+    pub(super) sessions: usize,
+    /// Percent, of the fullest queue it joined that is more than half full and has a connection; else 0.
+    pub(super) crowding: u8,
+}
+
+/// One message on its way to everybody.
+struct Round<'a> {
+    hub: &'a Hub,
+    message: &'a Message,
+    routed: Routed,
+}
+
+impl Round<'_> {
+    fn offer_one(&mut self, route: &Route) {
+        if route.options.no_local && self.message.publisher() == route.cell.number {
+            return;
         }
         let ids = route
             .id
@@ -187,18 +211,19 @@ impl Hub {
             retain_as_published: route.options.retain_as_published,
             ids,
         };
-        self.offer(&route.cell, message, copy)
+        self.offer(&route.cell, copy);
     }
 
     /// Several subscriptions of one session: one copy at the highest QoS with all identifiers
     /// [MQTT-3.3.4-2], [MQTT-3.3.4-4].
-    fn offer_overlapping(&self, routes: &[&(u64, Route)], message: &Message) -> bool {
+    fn offer_overlapping(&mut self, routes: &[&(u64, Route)]) {
+        let message = self.message;
         let local = |route: &Route| route.options.no_local && message.publisher() == route.cell.number;
         let mut wanted = routes
             .iter()
             .map(|(_, route)| route)
             .filter(|route| !local(route));
-        let Some(first) = wanted.next() else { return false };
+        let Some(first) = wanted.next() else { return };
         let mut qos = first.options.qos;
         let mut retain_as_published = first.options.retain_as_published;
         let mut ids: Vec<u32> = first.id.iter().map(|id| id.get()).collect();
@@ -207,22 +232,21 @@ impl Hub {
             retain_as_published |= route.options.retain_as_published;
             ids.extend(route.id.map(NonZeroU32::get));
         }
-        self.offer(
-            &first.cell,
-            message,
-            Copy {
-                qos,
-                retain_as_published,
-                ids: SubscriptionIds::from(ids),
-            },
-        )
+        let ids = SubscriptionIds::from(ids);
+        let copy = Copy {
+            qos,
+            retain_as_published,
+            ids,
+        };
+        self.offer(&first.cell, copy);
     }
 
     /// One member of the group takes the message: the next connected one, else the next that can keep it.
-    fn offer_shared(&self, group: &SharedGroup<u64, Route>, message: &Message) -> bool {
+    fn offer_shared(&mut self, group: &SharedGroup<u64, Route>) {
+        let message = self.message;
         let members = group.members();
         if members.is_empty() {
-            return false;
+            return;
         }
         let start = group.next_cursor() % members.len();
         let turn = || members.iter().cycle().skip(start).take(members.len());
@@ -234,31 +258,38 @@ impl Hub {
                 .map_or(SubscriptionIds::None, |id| SubscriptionIds::One(id.get())),
         };
         for (_, route) in turn() {
-            if route.cell.lock().is_online() && self.offer(&route.cell, message, copy(route)) {
-                return true;
+            if route.cell.lock().is_online() && self.offer(&route.cell, copy(route)) {
+                return;
             }
         }
         let keeps = |route: &Route| route.options.qos.min(message.qos()) > QoS::AtMostOnce;
-        turn().any(|(_, route)| keeps(route) && self.offer(&route.cell, message, copy(route)))
+        for (_, route) in turn() {
+            if keeps(route) && self.offer(&route.cell, copy(route)) {
+                return;
+            }
+        }
     }
 
-    fn offer(&self, cell: &SessionCell, message: &Message, copy: Copy) -> bool {
-        match cell.offer(message, copy) {
-            Offered::Queued => true,
-            Offered::NotTaken => false,
+    /// False: the session does not take it.
+    fn offer(&mut self, cell: &SessionCell, copy: Copy) -> bool {
+        match cell.offer(self.message, copy) {
+            Offered::NotTaken => return false,
+            Offered::Queued { crowding } => self.routed.crowding = self.routed.crowding.max(crowding),
             Offered::Dropped(count) => {
-                self.inner
+                self.hub
+                    .inner
                     .metrics
                     .messages_dropped_queue_full
                     .add(u64::from(count));
                 let client = report::session(&cell.key.client_id);
-                self.inner.events.emit(Event::QueueOverflow {
+                self.hub.inner.events.emit(Event::QueueOverflow {
                     client,
                     messages: u64::from(count),
                 });
-                true
             }
         }
+        self.routed.sessions += 1;
+        true
     }
 }
 

@@ -86,6 +86,8 @@ pub(super) struct Client<S> {
     is_known_to_wait: bool,
     pub(super) governor: Governor,
     pub(super) messages_in: u64,
+    /// Of the fullest queue that a message of this batch joined, see [`crate::hub::Published`].
+    pub(super) crowding: u8,
     /// Bytes of the messages of this batch.
     pub(super) published_bytes: u64,
     pub(super) messages_out: u64,
@@ -159,6 +161,7 @@ impl<S: Socket> Client<S> {
             is_known_to_wait: false,
             governor,
             messages_in: 0,
+            crowding: 0,
             published_bytes: 0,
             messages_out: 0,
             connected_at: now,
@@ -206,8 +209,20 @@ impl<S: Socket> Client<S> {
         }
         self.governor.settle(now);
         self.link.give_back();
+        self.spare_subscribers(now);
         self.spare_memory(now);
         None
+    }
+
+    /// Slows down a publisher whose messages fill up a queue: before it is full, so that none need be dropped.
+    fn spare_subscribers(&mut self, now: Instant) {
+        let crowding = std::mem::take(&mut self.crowding);
+        if crowding > 50
+            && let Some(longest) = self.enforced.backpressure_max
+        {
+            let beyond_half = f64::from(crowding - 50) / 50.0;
+            self.pause(now + longest.mul_f64(beyond_half * beyond_half));
+        }
     }
 
     /// Slows down a publisher when memory is short: the more it sends, the longer it waits.

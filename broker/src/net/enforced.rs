@@ -73,6 +73,7 @@ pub(super) struct Enforced {
     pub(super) subscriptions_max: u32,
     pub(super) session_expiry_seconds_max: u32,
     pub(super) connection_max: Option<Duration>,
+    pub(super) backpressure_max: Option<Duration>,
     pub(super) receive_max: NonZeroU16,
     pub(super) topic_alias_max: u16,
     topic_levels_max: u16,
@@ -102,6 +103,7 @@ impl Enforced {
             connection_max: budget
                 .connection_seconds_max
                 .map(|max| Duration::from_secs(max.into())),
+            backpressure_max: limits.backpressure_max,
             receive_max: NonZeroU16::new(receive_max).unwrap_or(NonZeroU16::MIN),
             topic_alias_max: limits.topic_alias_max,
             topic_levels_max: limits.topic_levels_max,

@@ -6,6 +6,7 @@ use super::link::{Link, Socket};
 use super::terms;
 use crate::event::Event as Fact;
 use crate::hub::{Attach, AttachError, Attached, Caller};
+use crate::memory::Pressure;
 use crate::policy::verdict::{Admission, Decision, Peer, PublishVerdict, Refusal};
 use crate::policy::{Gate, Judging, Step};
 use crate::report;
@@ -129,12 +130,17 @@ fn admit<S: Socket>(
         receive_max: connect.receive_max.map_or(u16::MAX, NonZeroU16::get),
         session_limits: enforced.session_limits(),
         subscriptions_max: enforced.subscriptions_max,
+        may_create: shared.memory.pressure() < Pressure::Closed,
     };
     let attached = match shared.hub.attach(attach, Instant::now()) {
         Ok(attached) => attached,
         Err(error) => {
             let refusal = match error {
                 AttachError::Banned(text) => terms::refusal(ReasonCode::BANNED, &text),
+                AttachError::NoNewSessions => terms::refusal(
+                    ReasonCode::SERVER_BUSY,
+                    "memory_limit is near: only clients that have a session are let in",
+                ),
                 AttachError::TooManySessions => {
                     terms::refusal(ReasonCode::QUOTA_EXCEEDED, "limits.sessions_max is reached")
                 }

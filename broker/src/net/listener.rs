@@ -4,7 +4,6 @@ use super::{Shared, Workers};
 use crate::config::Listener;
 use crate::event::Event;
 use crate::hub::Caller;
-use crate::memory::Pressure;
 use crate::policy::verdict::Peer;
 use crate::report;
 use std::fmt;
@@ -158,14 +157,6 @@ async fn admit(shared: &Shared, workers: &mut Workers, listener: &str, socket: T
         shared.events.emit(Event::ConnectionShed {
             origin,
             text: "limits.connections_max is reached",
-        });
-        return;
-    }
-    if shared.memory.pressure() >= Pressure::Closed {
-        let origin = report::origin(&peer);
-        shared.events.emit(Event::ConnectionShed {
-            origin,
-            text: "memory_limit is near",
         });
         return;
     }

@@ -150,8 +150,9 @@ fn judge_and_publish<S: Socket>(
         Some(received)
     };
     if let Some(received) = received {
-        let receipt = client.shared.hub.publish(received.accept(), &client.cell, now);
-        client.link.conn.acknowledge(receipt);
+        let published = client.shared.hub.publish(received.accept(), &client.cell, now);
+        client.crowding = client.crowding.max(published.crowding);
+        client.link.conn.acknowledge(published.receipt);
     }
     Ok(())
 }

@@ -314,6 +314,19 @@ impl Session {
         self.counters
     }
 
+    /// How full the queue is, in percent, if it is more than half full; else 0.
+    #[must_use]
+    pub fn crowding(&self) -> u8 {
+        let (messages, messages_max) = (self.queue.len() as u64, u64::from(self.limits.queue_messages_max));
+        let (bytes, bytes_max) = (self.queue.bytes(), self.limits.queue_bytes_max);
+        if messages.saturating_mul(2) <= messages_max && bytes.saturating_mul(2) <= bytes_max {
+            return 0;
+        }
+        let percent = |part: u64, whole: u64| part.saturating_mul(100).checked_div(whole).unwrap_or(100);
+        let fullest = percent(messages, messages_max).max(percent(bytes, bytes_max));
+        u8::try_from(fullest).unwrap_or(100).min(100)
+    }
+
     /// Messages waiting for their first sending.
     #[must_use]
     pub fn queue_len(&self) -> usize {

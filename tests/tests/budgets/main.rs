@@ -11,6 +11,7 @@ mod honest;
 mod inward;
 mod live;
 mod outward;
+mod overload;
 mod patience;
 mod queues;
 mod reload;
