@@ -39,12 +39,12 @@ impl<'a, P: Policy> Session<'a, P> {
     /// The budget that this policy wants enforced now: that of the terms, or what it has set since.
     pub fn budget(&self) -> Budget {
         let session = self.client.0.session;
-        let mut actions = self.gate.actions().into_iter().skip(self.actions_before).rev();
-        let set = actions.find_map(|action| match action {
+        let actions = self.gate.actions().into_iter().skip(self.actions_before);
+        let mut set = actions.filter_map(|action| match action {
             SessionAction::SetBudget(of, budget) if of == session => Some(*budget),
             _ => None,
         });
-        set.unwrap_or(self.terms.budget)
+        set.next_back().unwrap_or(self.terms.budget)
     }
 
     /// What `on_refresh` is asked about this session.
