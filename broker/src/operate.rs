@@ -107,8 +107,9 @@ async fn operate(config: &Config, read_again: &ReadConfig) -> Result<(), RunErro
     );
     let mut workers = Workers::start(worker_count(config), &shared)
         .map_err(|error| RunError::System("a worker thread cannot start", error))?;
-    let listeners = Listeners::bind(&config.listeners, &shared).map_err(RunError::Listen)?;
+    // Before the log says that it listens: whoever reads that may send a signal at once.
     let signals = Signals::new().map_err(|error| RunError::System("signals cannot be watched", error))?;
+    let listeners = Listeners::bind(&config.listeners, &shared).map_err(RunError::Listen)?;
     let admin = admin::Server::bind(&config.admin.socket, events.clone()).map_err(RunError::Admin)?;
     start_tasks(config, &hub, &policies);
     tokio::spawn(watch_memory(Arc::clone(&shared.memory), events.clone()));

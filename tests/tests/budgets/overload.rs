@@ -4,6 +4,7 @@ use sluice_tests::broker::Broker;
 use sluice_tests::eventually;
 use sluice_tests::packet::{Publish, V5, V311, connect, publish};
 use sluice_tests::peer::Peer;
+use sluice_tests::property::Property;
 
 const PAYLOAD: usize = 256 * 1024;
 
@@ -32,7 +33,7 @@ fn metric(broker: &Broker, name: &str) -> u64 {
 }
 
 fn flood() -> Publish {
-    publish("flood").qos(1).payload(vec![7; PAYLOAD])
+    publish("flood", vec![7; PAYLOAD]).qos(1)
 }
 
 /// Publishes until a message is refused; returns how many were taken.
@@ -49,8 +50,7 @@ fn fill(publisher: &mut Peer) -> usize {
 
 /// A client whose session waits for it, with a subscription to the flood.
 fn absent(broker: &Broker, id: &str) {
-    let session = connect(V5).id(id).clean(false).session_expiry(3_600);
-    let (mut subscriber, _) = broker.join(&session);
+    let (mut subscriber, _) = broker.join(&connect(V5, id).lasting());
     subscriber.subscribe("flood", 1);
     subscriber.leave();
 }
@@ -59,25 +59,25 @@ fn absent(broker: &Broker, id: &str) {
 fn memory_is_kept_to_and_everything_works_again_once_there_is_some() {
     let broker = short_of_memory();
     absent(&broker, "absent");
-    let (mut publisher, _) = broker.join(&connect(V5).id("publisher"));
-    let (mut quiet, _) = broker.join(&connect(V311).id("quiet"));
+    let (mut publisher, _) = broker.join(&connect(V5, "publisher"));
+    let (mut quiet, _) = broker.join(&connect(V311, "quiet"));
     quiet.subscribe("quiet", 0);
 
     let taken = fill(&mut publisher);
     publisher.assert(taken > 50, "most of the memory could be used");
     let (used, limit) = (metric(&broker, "sluice_memory_bytes "), 96 << 20);
     assert!(used <= limit, "{used} of {limit} bytes");
-    broker.wait_for_log("memory_pressure", |line| line.text("kind") == "full");
+    broker.wait_for_log("memory_pressure", |line| line.is("memory_pressure") && line.has("kind", "full"));
 
     // Those who are in are served, those who would need a session of their own are not let in.
     quiet.ping();
-    let (mut newcomer, connack) = broker.try_join(&connect(V5).id("newcomer"));
-    newcomer.assert(connack.reason == 0x89, "Server busy");
-    let (mut older, connack) = broker.try_join(&connect(V311).id("older newcomer"));
-    older.assert(connack.reason == 3, "Server unavailable");
+    let (mut newcomer, connack) = broker.try_join(&connect(V5, "newcomer"));
+    newcomer.assert(connack.code == 0x89, "Server busy");
+    let (mut older, connack) = broker.try_join(&connect(V311, "older newcomer"));
+    older.assert(connack.code == 3, "Server unavailable");
 
     // The one whose messages they are comes for them, and nothing that was acknowledged is missing.
-    let (mut subscriber, connack) = broker.join(&connect(V5).id("absent").clean(false).session_expiry(3_600));
+    let (mut subscriber, connack) = broker.join(&connect(V5, "absent").lasting());
     subscriber.assert(connack.session_present, "its session is there");
     for _ in 0..taken {
         let delivered = subscriber.expect_publish();
@@ -86,17 +86,17 @@ fn memory_is_kept_to_and_everything_works_again_once_there_is_some() {
     eventually("memory is free again", || {
         metric(&broker, "sluice_memory_bytes ") < limit / 2
     });
-    assert!(publisher.publish(publish("quiet").qos(1).payload(*b"again")) < 0x80);
+    assert!(publisher.publish(publish("quiet", "again").qos(1)) < 0x80);
     quiet.expect_message("quiet", "again");
-    broker.join(&connect(V5).id("newcomer"));
+    broker.join(&connect(V5, "newcomer"));
 }
 
 #[test]
 fn before_5_0_a_message_without_room_costs_the_connection_rather_than_a_lie() {
     let broker = short_of_memory();
     absent(&broker, "absent");
-    let (mut older, _) = broker.join(&connect(V311).id("older"));
-    let (mut publisher, _) = broker.join(&connect(V5).id("publisher"));
+    let (mut older, _) = broker.join(&connect(V311, "older"));
+    let (mut publisher, _) = broker.join(&connect(V5, "publisher"));
     fill(&mut publisher);
     older.send(flood().id(1));
     older.expect_closed();
@@ -107,9 +107,9 @@ fn crowded(limits: &str) -> (Broker, Peer, Peer) {
     let broker = Broker::with_config(&format!(
         "[[listener]]\nname = \"default\"\naddress = \"127.0.0.1:0\"\n[limits]\nqueue_messages_max = 20\n{limits}"
     ));
-    let (mut subscriber, _) = broker.join(&connect(V5).id("subscriber").receive_max(1));
+    let (mut subscriber, _) = broker.join(&connect(V5, "subscriber").property(Property::ReceiveMaximum(1)));
     subscriber.subscribe("crowd", 1);
-    let (publisher, _) = broker.join(&connect(V5).id("publisher"));
+    let (publisher, _) = broker.join(&connect(V5, "publisher"));
     (broker, subscriber, publisher)
 }
 
@@ -118,7 +118,7 @@ fn a_publisher_is_slowed_down_before_a_queue_is_full() {
     let (broker, _subscriber, mut publisher) = crowded("");
     // One is under way, ten are half of the queue.
     for _ in 0..11 {
-        publisher.publish(publish("crowd").qos(1));
+        publisher.publish(publish("crowd", "x").qos(1));
     }
     assert_eq!(
         metric(&broker, "sluice_clients_throttled_total"),
@@ -126,13 +126,13 @@ fn a_publisher_is_slowed_down_before_a_queue_is_full() {
         "there is room"
     );
     for _ in 11..21 {
-        publisher.publish(publish("crowd").qos(1));
+        publisher.publish(publish("crowd", "x").qos(1));
     }
     assert_eq!(metric(&broker, "sluice_clients_throttled_total"), 1);
     let dropped = "sluice_messages_dropped_total{reason=\"queue_full\"}";
     assert_eq!(metric(&broker, dropped), 0, "all of them wait");
     // Full, the rule that is configured decides, and counts.
-    publisher.publish(publish("crowd").qos(1));
+    publisher.publish(publish("crowd", "x").qos(1));
     assert_eq!(metric(&broker, dropped), 1);
 }
 
@@ -140,7 +140,7 @@ fn a_publisher_is_slowed_down_before_a_queue_is_full() {
 fn an_operator_may_prefer_publishers_that_never_wait() {
     let (broker, _subscriber, mut publisher) = crowded("backpressure_max = \"off\"");
     for _ in 0..21 {
-        publisher.publish(publish("crowd").qos(1));
+        publisher.publish(publish("crowd", "x").qos(1));
     }
     assert_eq!(metric(&broker, "sluice_clients_throttled_total"), 0);
 }
