@@ -1,7 +1,7 @@
 //! From an accepted socket to an encrypted one: within a deadline, and without keeping others on its worker waiting.
 
 use super::Acceptor;
-use super::socket::{Ciphertext, Encrypted};
+use super::socket::Encrypted;
 use crate::config::quantity::duration_text;
 use crate::event::Event;
 use crate::net::Shared;
@@ -76,9 +76,8 @@ impl Acceptor {
         }
     }
 
-    async fn shake_hands(&self, socket: TcpStream, turns: &Turns) -> Result<TlsStream<Ciphertext>, Failure> {
-        let hello =
-            LazyConfigAcceptor::new(rustls::server::Acceptor::default(), Ciphertext::new(socket)).await;
+    async fn shake_hands(&self, socket: TcpStream, turns: &Turns) -> Result<TlsStream<TcpStream>, Failure> {
+        let hello = LazyConfigAcceptor::new(rustls::server::Acceptor::default(), socket).await;
         let hello = hello.map_err(|error| {
             if error.kind() == io::ErrorKind::InvalidData {
                 Failure::Broken(error)
