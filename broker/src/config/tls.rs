@@ -77,8 +77,8 @@ const HANDSHAKE_TIMEOUT_MAX: Duration = Duration::from_secs(600);
 
 #[cfg(test)]
 mod tests {
-    use super::super::Config;
     use super::*;
+    use crate::config::Config;
 
     const LISTENER: &str = "[[listener]]\nname = \"secure\"\naddress = \"127.0.0.1:8883\"\n";
 

@@ -1,7 +1,7 @@
 //! Encryption of connections: the only part of the broker that knows how it is done.
 //!
 //! [`Acceptors`] are made of a configuration and the files it names, all or none; each is in force for the connections
-//! that come after. [`Acceptor::accept`] turns a socket into an [`Encrypted`] one, on the worker that will drive it.
+//! that come after. An [`Acceptor`] turns a socket into an encrypted one, on the worker that will drive it.
 
 mod handshake;
 mod material;
