@@ -1,7 +1,7 @@
 //! From a node and the name of a level to the child with that name, for all nodes of a tree together.
 
 use super::table::Table;
-use std::hash::{BuildHasher, Hasher, RandomState};
+use std::hash::{BuildHasher, RandomState};
 
 /// One hash index over all named children, about 16 bytes each.
 ///
@@ -9,7 +9,7 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 /// some ten thousand entries. The hash is keyed: a client that chooses names cannot choose collisions.
 pub(super) struct Edges {
     shards: Box<[Table]>,
-    keys: RandomState,
+    keys: [u64; 2],
 }
 
 /// The hash of the name of a level, computed once however many nodes it is looked up in.
@@ -17,10 +17,24 @@ pub(super) struct Edges {
 pub(super) struct LevelHash(u64);
 
 impl Edges {
+    /// Names are short, and each level of each topic is hashed: two multiplications for up to 16 bytes, with secret
+    /// keys.
+    #[inline]
     pub(super) fn hash(&self, level: &[u8]) -> LevelHash {
-        let mut hasher = self.keys.build_hasher();
-        hasher.write(level);
-        LevelHash(hasher.finish())
+        let [key, state] = self.keys;
+        let (words, rest) = level.as_chunks::<16>();
+        let mut state = state ^ level.len() as u64;
+        for word in words {
+            state = mix(*word, key, state);
+        }
+        if !rest.is_empty() {
+            let mut word = [0; 16];
+            for (to, from) in word.iter_mut().zip(rest) {
+                *to = *from;
+            }
+            state = mix(word, key, state);
+        }
+        LevelHash(fold(state ^ key, MULTIPLE))
     }
 
     /// The child for which `is` holds among those with the same hash.
@@ -55,10 +69,30 @@ impl Default for Edges {
     fn default() -> Self {
         Self {
             shards: (0..SHARDS).map(|_| Table::default()).collect(),
-            keys: RandomState::new(),
+            keys: [RandomState::new().hash_one(0), RandomState::new().hash_one(1)],
         }
     }
 }
+
+/// Takes 16 bytes in: what they are multiplied with nobody outside knows.
+#[inline]
+#[expect(clippy::cast_possible_truncation, reason = "each half is taken")]
+fn mix(word: [u8; 16], key: u64, state: u64) -> u64 {
+    let word = u128::from_le_bytes(word);
+    let (low, high) = (word as u64, (word >> 64) as u64);
+    fold(low ^ key, high ^ state)
+}
+
+/// The two halves of the product, on each other.
+#[inline]
+#[expect(clippy::cast_possible_truncation, reason = "each half is taken")]
+fn fold(left: u64, right: u64) -> u64 {
+    let product = u128::from(left) * u128::from(right);
+    (product >> 64) as u64 ^ product as u64
+}
+
+/// Odd, its bits without a pattern.
+const MULTIPLE: u64 = 0x9E37_79B9_7F4A_7C15;
 
 /// The shard, and the hash within it.
 fn place(parent: u32, level: LevelHash) -> (usize, u32) {

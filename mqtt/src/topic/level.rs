@@ -13,6 +13,36 @@ pub(super) fn split(topic: &[u8]) -> impl Iterator<Item = &[u8]> {
     topic.split(|byte| *byte == b'/')
 }
 
+/// The first level, and the others if there are any.
+#[inline]
+pub(super) fn split_first(levels: &[u8]) -> (&[u8], Option<&[u8]>) {
+    let Some(end) = levels.iter().position(|byte| *byte == b'/') else {
+        return (levels, None);
+    };
+    let (level, below) = levels.split_at_checked(end).unwrap_or_default();
+    (level, below.get(1..))
+}
+
+/// Whether two names are the same; short ones, as most are, without the call that comparing any length takes.
+#[inline]
+fn equal(left: &[u8], right: &[u8]) -> bool {
+    /// Both ends of that size, which overlap or meet in names of up to twice the size.
+    fn ends<const N: usize>(left: &[u8], right: &[u8]) -> Option<bool> {
+        let first = left.first_chunk::<N>()? == right.first_chunk::<N>()?;
+        Some(first & (left.last_chunk::<N>()? == right.last_chunk::<N>()?))
+    }
+    if left.len() != right.len() {
+        return false;
+    }
+    match left.len() {
+        0..2 => left.first() == right.first(),
+        2..4 => ends::<2>(left, right) == Some(true),
+        4..8 => ends::<4>(left, right) == Some(true),
+        8..=16 => ends::<8>(left, right) == Some(true),
+        _ => left == right,
+    }
+}
+
 /// What is stored of one level: 16 bytes, and an allocation only for names that do not fit.
 pub(super) enum Level {
     Short {
@@ -45,10 +75,12 @@ impl Level {
         }
     }
 
+    #[inline]
     pub(super) fn is(&self, text: &[u8]) -> bool {
-        self.as_bytes() == text
+        equal(self.as_bytes(), text)
     }
 
+    #[inline]
     pub(super) fn as_bytes(&self) -> &[u8] {
         match self {
             Self::Short { length, bytes } => bytes.get(..usize::from(*length)).unwrap_or_default(),
@@ -79,6 +111,28 @@ mod tests {
         assert_eq!(levels("/"), 2);
         assert_eq!(levels("/a//"), 4);
         assert_eq!(levels(&"/".repeat(65_535)), 65_536);
+    }
+
+    #[test]
+    fn names_are_the_same_if_all_bytes_are() {
+        for length in 0..40 {
+            let name = vec![b'x'; length];
+            assert!(equal(&name, &name.clone()));
+            assert!(!equal(&name, &vec![b'x'; length + 1]));
+            for at in 0..length {
+                let mut other = name.clone();
+                other[at] = b'y';
+                assert!(!equal(&name, &other), "byte {at} of {length}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_first_level_is_split_from_the_others() {
+        assert_eq!(split_first(b"a/b/c"), (&b"a"[..], Some(&b"b/c"[..])));
+        assert_eq!(split_first(b"a/"), (&b"a"[..], Some(&b""[..])));
+        assert_eq!(split_first(b"/a"), (&b""[..], Some(&b"a"[..])));
+        assert_eq!(split_first(b""), (&b""[..], None));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use super::arena::{Arena, NONE};
 use super::edges::{Edges, LevelHash};
 use super::filter::TopicFilter;
-use super::level::{Level, split};
+use super::level::{Level, split, split_first};
 use super::members::{Audience, Subscribers};
 use std::hash::{Hash, RandomState};
 
@@ -143,37 +143,68 @@ impl<K: Copy + Eq + Hash, V> SubscriptionTree<K, V> {
     /// A session with several matching filters is visited with each of them.
     pub fn matches<'a>(&'a self, topic: impl AsRef<[u8]>, visit: &mut dyn FnMut(Subscribers<'a, K, V>)) {
         let topic = topic.as_ref();
-        let mut here = Frontier::default();
-        let mut next = Frontier::default();
-        here.push(ROOT);
         // [MQTT-4.7.2-1]: holds for the first level only.
         let mut wildcards = !topic.starts_with(b"$");
-        for level in split(topic) {
+        let Some(mut node) = self.nodes.get(ROOT) else {
+            return;
+        };
+        let mut at = ROOT;
+        let mut rest = Some(topic);
+        // As long as nobody has a wildcard here there is one node to follow, which is most of the way for most topics.
+        while let Some(levels) = rest {
+            if wildcards && [node.plus, node.multi] != [NONE; 2] {
+                return self.match_many(at, levels, visit);
+            }
+            let (level, below) = split_first(levels);
+            let Some(found) = self.named_child(at, node, level, || self.edges.hash(level)) else {
+                return;
+            };
+            (at, node) = found;
+            rest = below;
+            wildcards = true;
+        }
+        self.visit_end(node, visit);
+    }
+
+    /// Goes on from one node with the levels that are left.
+    fn match_many<'a>(&'a self, from: u32, levels: &[u8], visit: &mut dyn FnMut(Subscribers<'a, K, V>)) {
+        let mut here = Frontier::default();
+        let mut next = Frontier::default();
+        here.push(from);
+        for level in split(levels) {
             let mut hash = None;
             for id in here.iter() {
                 let Some(node) = self.nodes.get(id) else { continue };
-                if wildcards {
-                    self.visit(node.multi, visit);
-                    next.push(node.plus);
-                }
+                self.visit(node.multi, visit);
+                next.push(node.plus);
                 let hash = || *hash.get_or_insert_with(|| self.edges.hash(level));
-                next.push(self.named_child(id, node, level, hash));
+                if let Some((child, _)) = self.named_child(id, node, level, hash) {
+                    next.push(child);
+                }
             }
             std::mem::swap(&mut here, &mut next);
             if here.is_empty() {
                 return;
             }
             next.clear();
-            wildcards = true;
         }
         for node in here.iter().filter_map(|id| self.nodes.get(id)) {
-            self.visit(node.exact, visit);
-            // Also the parent level: `sport/#` matches `sport`.
-            self.visit(node.multi, visit);
+            self.visit_end(node, visit);
         }
     }
 
+    /// Visits who subscribed to the filter that ends here.
+    fn visit_end<'a>(&'a self, node: &Node, visit: &mut dyn FnMut(Subscribers<'a, K, V>)) {
+        self.visit(node.exact, visit);
+        // Also the parent level: `sport/#` matches `sport`.
+        self.visit(node.multi, visit);
+    }
+
+    #[inline]
     fn visit<'a>(&'a self, audience: u32, visit: &mut dyn FnMut(Subscribers<'a, K, V>)) {
+        if audience == NONE {
+            return;
+        }
         if let Some(audience) = self.audiences.get(audience) {
             visit(audience.subscribers());
         }
@@ -187,7 +218,7 @@ impl<K: Copy + Eq + Hash, V> SubscriptionTree<K, V> {
             at = match level {
                 b"#" => return Some((at, End::Multi)),
                 b"+" => node.plus,
-                _ => self.named_child(at, node, level, || self.edges.hash(level)),
+                _ => self.named_child(at, node, level, || self.edges.hash(level))?.0,
             };
         }
         Some((at, End::Exact))
@@ -221,12 +252,10 @@ impl<K: Copy + Eq + Hash, V> SubscriptionTree<K, V> {
 
     fn grow_named(&mut self, parent: u32, level: &[u8]) -> u32 {
         let hash = self.edges.hash(level);
-        match self
-            .nodes
-            .get(parent)
-            .map_or(NONE, |node| self.named_child(parent, node, level, || hash))
-        {
-            NONE => {
+        let node = self.nodes.get(parent);
+        let found = node.and_then(|node| self.named_child(parent, node, level, || hash));
+        match found {
+            None => {
                 let child = self.nodes.insert(Node::new(level, parent));
                 self.edges.insert(parent, hash, child);
                 if let Some(node) = self.nodes.get_mut(parent) {
@@ -235,26 +264,34 @@ impl<K: Copy + Eq + Hash, V> SubscriptionTree<K, V> {
                 }
                 child
             }
-            child => child,
+            Some((child, _)) => child,
         }
     }
 
-    fn named_child(&self, id: u32, node: &Node, level: &[u8], hash: impl FnOnce() -> LevelHash) -> u32 {
-        match node.named {
-            0 => return NONE,
-            1 if node.latest != node.plus => {
-                if let Some(only) = self.nodes.get(node.latest).filter(|only| only.parent == id) {
-                    return if only.level.is(level) { node.latest } else { NONE };
-                }
-            }
-            _ => {}
+    #[inline]
+    fn named_child(
+        &self,
+        id: u32,
+        node: &Node,
+        level: &[u8],
+        hash: impl FnOnce() -> LevelHash,
+    ) -> Option<(u32, &Node)> {
+        if node.named == 0 {
+            return None;
+        }
+        if node.named == 1
+            && node.latest != node.plus
+            && let Some(only) = self.nodes.get(node.latest).filter(|only| only.parent == id)
+        {
+            return only.level.is(level).then_some((node.latest, only));
         }
         let is = |child| {
             self.nodes
                 .get(child)
                 .is_some_and(|child| child.parent == id && child.level.is(level))
         };
-        self.edges.find(id, hash(), is).unwrap_or(NONE)
+        let child = self.edges.find(id, hash(), is)?;
+        Some((child, self.nodes.get(child)?))
     }
 
     /// Removes a node that nothing needs any more, then its parent, and so on.
@@ -326,6 +363,7 @@ struct Frontier {
 
 impl Frontier {
     /// Adds a node unless it is `NONE`.
+    #[inline]
     fn push(&mut self, id: u32) {
         if id == NONE {
             return;
@@ -337,8 +375,10 @@ impl Frontier {
         self.len += 1;
     }
 
+    #[inline]
     fn iter(&self) -> impl Iterator<Item = u32> {
-        self.few.iter().take(self.len).chain(&self.more).copied()
+        let few = self.few.get(..self.len).unwrap_or(&self.few);
+        few.iter().chain(&self.more).copied()
     }
 
     fn is_empty(&self) -> bool {
