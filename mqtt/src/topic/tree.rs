@@ -150,10 +150,18 @@ impl<K: Copy + Eq + Hash, V> SubscriptionTree<K, V> {
         };
         let mut at = ROOT;
         let mut rest = Some(topic);
-        // As long as nobody has a wildcard here there is one node to follow, which is most of the way for most topics.
+        // There is one node to follow as long as nobody has a `+` here, which is most of the way for most topics.
         while let Some(levels) = rest {
-            if wildcards && [node.plus, node.multi] != [NONE; 2] {
-                return self.match_many(at, levels, visit);
+            if wildcards {
+                if node.plus != NONE {
+                    let Some((one, below)) = self.match_many(at, levels, visit) else {
+                        return;
+                    };
+                    let Some(found) = self.nodes.get(one) else { return };
+                    (at, node, rest) = (one, found, below);
+                    continue;
+                }
+                self.visit(node.multi, visit);
             }
             let (level, below) = split_first(levels);
             let Some(found) = self.named_child(at, node, level, || self.edges.hash(level)) else {
@@ -166,12 +174,19 @@ impl<K: Copy + Eq + Hash, V> SubscriptionTree<K, V> {
         self.visit_end(node, visit);
     }
 
-    /// Goes on from one node with the levels that are left.
-    fn match_many<'a>(&'a self, from: u32, levels: &[u8], visit: &mut dyn FnMut(Subscribers<'a, K, V>)) {
-        let mut here = Frontier::default();
-        let mut next = Frontier::default();
+    /// Goes on from one node as long as there are several to follow; gives the one that is left, if one is, and the
+    /// levels from there on.
+    fn match_many<'a, 't>(
+        &'a self,
+        from: u32,
+        levels: &'t [u8],
+        visit: &mut dyn FnMut(Subscribers<'a, K, V>),
+    ) -> Option<(u32, Option<&'t [u8]>)> {
+        let (mut here, mut next) = (&mut Frontier::default(), &mut Frontier::default());
         here.push(from);
-        for level in split(levels) {
+        let mut rest = Some(levels);
+        while let Some(levels) = rest {
+            let (level, below) = split_first(levels);
             let mut hash = None;
             for id in here.iter() {
                 let Some(node) = self.nodes.get(id) else { continue };
@@ -183,14 +198,18 @@ impl<K: Copy + Eq + Hash, V> SubscriptionTree<K, V> {
                 }
             }
             std::mem::swap(&mut here, &mut next);
-            if here.is_empty() {
-                return;
-            }
             next.clear();
+            rest = below;
+            match (here.len, here.few) {
+                (0, _) => return None,
+                (1, [one, ..]) => return Some((one, rest)),
+                _ => {}
+            }
         }
         for node in here.iter().filter_map(|id| self.nodes.get(id)) {
             self.visit_end(node, visit);
         }
+        None
     }
 
     /// Visits who subscribed to the filter that ends here.
@@ -379,10 +398,6 @@ impl Frontier {
     fn iter(&self) -> impl Iterator<Item = u32> {
         let few = self.few.get(..self.len).unwrap_or(&self.few);
         few.iter().chain(&self.more).copied()
-    }
-
-    fn is_empty(&self) -> bool {
-        self.len == 0
     }
 
     fn clear(&mut self) {
