@@ -2,8 +2,8 @@
 //!
 //! One message after the other goes through [`Connection::next`], is judged and acknowledged, as a driver does; the
 //! second figure is with the making and the dropping of the message that is routed. Prints the fastest of many short
-//! rounds in nanoseconds per message. With a number it runs the first case so many times and prints nothing: for
-//! `valgrind --tool=callgrind` and `perf`.
+//! rounds in nanoseconds per message. With a number of messages, and of a case from 0 on, it runs that and prints
+//! nothing: for `valgrind --tool=callgrind` and `perf`.
 
 // Measuring needs the clock that the protocol itself must not read, a place to print to, and no outside input.
 #![allow(
@@ -51,11 +51,14 @@ const CASES: [Case; 7] = [
 ];
 
 fn main() {
-    if let Some(count) = std::env::args().nth(1) {
-        let count = count.parse().expect("a number");
-        return receive(&CASES[0], count, |received, now| {
-            received.accept().into_message("", 7, now).1
-        });
+    let mut numbers = std::env::args()
+        .skip(1)
+        .map(|text| text.parse().expect("a number"));
+    if let Some(count) = numbers.next() {
+        let case = numbers
+            .next()
+            .and_then(|case| CASES.get(usize::try_from(case).ok()?));
+        return receive(case.unwrap_or(&CASES[0]), count, |received, _| received.discard());
     }
     println!("{:<40} acknowledged   with its message", "");
     for case in &CASES {

@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 
 /// An application message: immutable, detached from the buffer it was read into, shared by all who are to get it.
 ///
-/// Cloning counts a reference. Up to [`INLINE_BYTES_MAX`] bytes lie in one allocation with all that is known of them.
+/// Cloning counts a reference. Topic, properties and payload of up to 1 KiB in all lie in one allocation with all that
+/// is known of them.
 #[derive(Clone)]
 pub struct Message(Arc<Body<[u8]>>);
 

@@ -27,7 +27,7 @@ impl Connection {
             Ok(Some(header)) if header.packet_type == PacketType::Publish => header,
             _ => return None,
         };
-        self.packet_bytes = u32::try_from(header.packet_bytes).unwrap_or(u32::MAX);
+        self.packet_bytes = bytes(header);
         let frame = wire::take_frame(input, header);
         let (layout, copied) = match Layout::read(header.flags, &frame, version) {
             Ok(read) => read,
@@ -81,6 +81,7 @@ impl Connection {
                     let Some(header) = self.peek(input)? else {
                         return Ok(None);
                     };
+                    self.packet_bytes = bytes(header);
                     let event = match self.take(input, header)? {
                         Packet::Auth(auth) => self.continue_handshake(auth),
                         Packet::Disconnect(disconnect) => self.client_disconnects(disconnect),
@@ -102,30 +103,24 @@ impl Connection {
                             None => Ok(None),
                         };
                     }
+                    let before = std::mem::replace(&mut self.packet_bytes, bytes(header));
                     let packet = self.take(input, header)?;
                     self.keep_alive.heard(now);
                     if let Some(event) = self.dispatch(packet, reauth).map_err(CloseCause::Breach)? {
                         return Ok(Some(event));
                     }
+                    self.packet_bytes = before;
                 }
             }
         }
     }
 
     /// The fixed header of the next packet, once all of the packet is there.
-    #[inline]
     fn peek(&mut self, input: &BytesMut) -> Result<Option<Header>, CloseCause> {
-        match wire::peek(input, self.hello.version, &self.limits) {
-            Ok(Some(header)) => {
-                self.packet_bytes = u32::try_from(header.packet_bytes).unwrap_or(u32::MAX);
-                Ok(Some(header))
-            }
-            Ok(None) => Ok(None),
-            Err(error) => {
-                self.packet_bytes = 0;
-                Err(CloseCause::Wire(error))
-            }
-        }
+        wire::peek(input, self.hello.version, &self.limits).map_err(|error| {
+            self.packet_bytes = 0;
+            CloseCause::Wire(error)
+        })
     }
 
     fn take(&mut self, input: &mut BytesMut, header: Header) -> Result<Packet, CloseCause> {
@@ -191,4 +186,9 @@ impl Connection {
         };
         Ok(Some(event))
     }
+}
+
+/// What [`Connection::packet_bytes`] says of a packet.
+fn bytes(header: Header) -> u32 {
+    u32::try_from(header.packet_bytes).unwrap_or(u32::MAX)
 }

@@ -110,8 +110,8 @@ impl Received {
         }
     }
 
-    /// It is judged.
-    fn slot(&mut self) -> Slot {
+    /// Ends the watch over it.
+    fn judged(&mut self) -> Slot {
         Slot {
             number: self.number,
             packet_id: self.packet_id(),
@@ -192,7 +192,7 @@ impl Received {
     #[inline]
     pub fn accept(mut self) -> Accepted {
         Accepted {
-            slot: self.slot(),
+            slot: self.judged(),
             content: self.content,
         }
     }
@@ -201,7 +201,7 @@ impl Received {
     pub fn refuse(mut self, reason: ReasonCode) -> Refused {
         debug_assert!(reason.is_error(), "a refusal with {reason}");
         Refused {
-            slot: self.slot(),
+            slot: self.judged(),
             reason,
             reason_string: None,
         }
@@ -210,7 +210,7 @@ impl Received {
     /// It is not routed, and the client is told that it was received.
     pub fn discard(mut self) -> Receipt {
         Receipt {
-            slot: self.slot(),
+            slot: self.judged(),
             reason: ReasonCode::SUCCESS,
         }
     }

@@ -43,11 +43,7 @@ pub(crate) struct Layout {
 
 impl Layout {
     /// Reads the frame of a PUBLISH; with it the properties to forward, if they had to be copied together.
-    #[inline(always)]
-    #[allow(
-        clippy::inline_always,
-        reason = "receive_speed: a copy of it through memory costs more than reading it"
-    )]
+    #[inline]
     pub(crate) fn read(
         flags: u8,
         frame: &[u8],

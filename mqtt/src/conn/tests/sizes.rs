@@ -43,21 +43,21 @@ fn each_event_knows_how_many_bytes_its_packet_had() {
         assert!(pair.next_event().is_none());
         assert_eq!(pair.conn.packet_bytes() as usize, hello, "nothing came since");
 
-        let mut pair = Pair::connected(version);
         for bytes in [10, 129, 130, 500, 20_000] {
-            let packet = publish_of(version, bytes);
-            let sent = pair.queue(packet);
-            // A PINGREQ has no event: it does not count towards the next one's packet.
-            pair.queue(Packet::PingReq);
-            pair.queue(disconnect(ReasonCode::SUCCESS));
+            let mut pair = Pair::connected(version);
+            let sent = pair.queue(publish_of(version, bytes));
             let Some(Event::Publish(received)) = pair.next_event() else {
                 panic!("no PUBLISH")
             };
-            assert_eq!(pair.conn.packet_bytes() as usize, sent);
             pair.conn.acknowledge(received.discard());
+            // A PINGREQ has no event.
+            pair.queue(Packet::PingReq);
+            assert!(pair.next_event().is_none());
+            assert_eq!(pair.conn.packet_bytes() as usize, sent);
+            pair.queue(Packet::PingReq);
+            pair.queue(disconnect(ReasonCode::SUCCESS));
             assert!(matches!(pair.next_event(), Some(Event::Disconnect(_))));
             assert_eq!(pair.conn.packet_bytes(), 2);
-            pair = Pair::connected(version);
         }
     }
 }
