@@ -1,10 +1,10 @@
 //! What the hub costs without sockets: memory of a million subscriptions or retained messages, time of a publish.
 //!
-//! `cargo run --release -p sluice --example hub_load`; Linux only (reads `/proc/self/statm`). A scenario named on the
-//! command line runs alone; each has a process of its own.
+//! `cargo run --release -p sluice --example hub_load`; Linux only (reads `/proc/self/statm`). A part of a name on the
+//! command line chooses scenarios; each has a process of its own.
 #![allow(
     clippy::print_stdout, // It is what this program is for.
-    clippy::unwrap_used, clippy::expect_used, // All input is ours.
+    clippy::unwrap_used, clippy::expect_used, clippy::panic, // All input is ours.
 )]
 
 use bytes::{BufMut, BytesMut};
@@ -60,19 +60,14 @@ const SCENARIOS: [(&str, fn()); 10] = [
 ];
 
 fn main() {
-    let chosen = std::env::args().nth(1);
-    for (name, run) in SCENARIOS {
-        match &chosen {
-            Some(chosen) if name.contains(chosen.as_str()) => {
-                println!("{name}");
-                run();
-            }
-            Some(_) => {}
-            None => {
-                let program = std::env::current_exe().unwrap();
-                std::process::Command::new(program).arg(name).status().unwrap();
-            }
-        }
+    let chosen = std::env::args().nth(1).unwrap_or_default();
+    if let Some((name, run)) = SCENARIOS.iter().find(|(name, _)| *name == chosen) {
+        println!("{name}");
+        return run();
+    }
+    let program = std::env::current_exe().unwrap();
+    for (name, _) in SCENARIOS.iter().filter(|(name, _)| name.contains(&chosen)) {
+        std::process::Command::new(&program).arg(name).status().unwrap();
     }
 }
 
