@@ -100,6 +100,25 @@ pub(crate) fn check(bytes: &[u8]) -> Result<&str, TextError> {
     Ok(text)
 }
 
+/// Whether these bytes are a string as most are: ASCII without U+0000 and without what is `special` (not 0). If not
+/// they may still be one.
+///
+/// Looks at 16 bytes at a time, and at the last ones twice rather than one by one.
+#[inline]
+pub(crate) fn is_plain(bytes: &[u8], special: impl Fn(u8) -> u8) -> bool {
+    let special = |byte: u8| byte & 0x80 | u8::from(byte == 0) | special(byte);
+    let Some(last) = bytes.last_chunk::<16>() else {
+        return bytes.iter().fold(0, |found, byte| found | special(*byte)) == 0;
+    };
+    let mut found = last.map(&special);
+    for chunk in bytes.as_chunks::<16>().0 {
+        for (found, byte) in found.iter_mut().zip(chunk) {
+            *found |= special(*byte);
+        }
+    }
+    u128::from_ne_bytes(found) == 0
+}
+
 /// Whether any byte is `unwanted`. Looks at all of them: without an early exit the compiler compares 16 at a time,
 /// and nearly all strings are good.
 #[inline]

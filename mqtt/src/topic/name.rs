@@ -52,20 +52,10 @@ impl TopicName {
     }
 
     /// Whether these bytes are a name as most are: ASCII, by the rules, of some length. If not they may still be one.
-    ///
-    /// Looks at 16 bytes at a time, and at the last ones twice rather than one by one.
     #[inline]
     pub(crate) fn is_plain(name: &[u8]) -> bool {
-        let Some(last) = name.last_chunk::<16>() else {
-            return !name.is_empty() && name.iter().all(|byte| special(*byte) == 0);
-        };
-        let mut found = last.map(special);
-        for chunk in name.as_chunks::<16>().0 {
-            for (found, byte) in found.iter_mut().zip(chunk) {
-                *found |= special(*byte);
-            }
-        }
-        u128::from_ne_bytes(found) == 0
+        let wildcard = |byte: u8| u8::from(byte == b'+') | u8::from(byte == b'#');
+        !name.is_empty() && text::is_plain(name, wildcard)
     }
 
     /// A copy that does not pin the buffer it was read from.
@@ -79,12 +69,6 @@ impl TopicName {
     pub fn text(&self) -> &Text {
         &self.0
     }
-}
-
-/// Not 0 for a byte that is not ASCII or never in a name.
-#[inline]
-fn special(byte: u8) -> u8 {
-    byte & 0x80 | u8::from(byte == 0) | u8::from(byte == b'+') | u8::from(byte == b'#')
 }
 
 impl Deref for TopicName {

@@ -2,7 +2,9 @@
 
 use super::error::{Malformed, WireError};
 use super::primitive::Sink;
-use super::property::{Carrier, Pair, Properties, Property, Topic};
+use super::property::{
+    Carrier, MESSAGE_EXPIRY, Pair, Properties, Property, SUBSCRIPTION_ID, TOPIC_ALIAS, Topic, WILL_DELAY,
+};
 use crate::limits::FIELD_BYTES_MAX;
 use bytes::{Bytes, BytesMut};
 use std::ops::Range;
@@ -126,6 +128,9 @@ pub(crate) struct MessageProperties {
     pub(crate) subscription_ids: Vec<u32>,
 }
 
+/// The properties of a message that are not passed on.
+const FOR_SERVER: [u8; 4] = [MESSAGE_EXPIRY, TOPIC_ALIAS, WILL_DELAY, SUBSCRIPTION_ID];
+
 /// Where the properties to forward are.
 #[derive(Default)]
 pub(crate) enum Forwarded {
@@ -160,13 +165,18 @@ pub(crate) fn take_message_properties(
     let mut runs = Runs::default();
     loop {
         let start = block.len() - properties.remaining();
-        let Some(property) = properties.next()? else { break };
-        match property {
+        let Some(id) = properties.next_id()? else { break };
+        if !FOR_SERVER.contains(&id) {
+            properties.skip(id)?;
+            runs.extend(start, block.len() - properties.remaining());
+            continue;
+        }
+        match properties.value(id)? {
             Property::MessageExpiry(seconds) => found.expiry_seconds = Some(seconds),
             Property::TopicAlias(alias) => found.alias = Some(alias.get()),
             Property::WillDelay(seconds) => found.delay_seconds = seconds,
             Property::SubscriptionId(id) => found.subscription_ids.push(id.0.get()),
-            _ => runs.extend(start, block.len() - properties.remaining()),
+            other => return Err(other.misplaced()),
         }
     }
     found.forwarded = match runs {

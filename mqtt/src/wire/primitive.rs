@@ -72,6 +72,16 @@ impl<'a> Cursor<'a> {
         Ok(text::check(self.take_binary()?)?)
     }
 
+    /// Steps over a UTF-8 Encoded String, checked.
+    #[inline]
+    pub(crate) fn skip_str(&mut self) -> Result<(), Malformed> {
+        let field = self.take_binary()?;
+        if !text::is_plain(field, |_| 0) {
+            text::check(field)?;
+        }
+        Ok(())
+    }
+
     /// A block preceded by its length as a Variable Byte Integer.
     pub(crate) fn take_block(&mut self) -> Result<&'a [u8], Malformed> {
         let len = self.take_varint()?;

@@ -51,6 +51,10 @@ impl Carrier {
 /// A type of property value.
 pub(crate) trait Value<'a>: Sized {
     fn take(id: u8, cursor: &mut Cursor<'a>) -> Result<Self, WireError>;
+    /// Checks what `take` would.
+    fn skip(id: u8, cursor: &mut Cursor<'a>) -> Result<(), WireError> {
+        Self::take(id, cursor).map(drop)
+    }
     fn put(&self, sink: &mut impl Sink);
 }
 
@@ -86,6 +90,13 @@ macro_rules! properties {
             fn take(id: u8, cursor: &mut Cursor<'a>) -> Result<Self, WireError> {
                 match id {
                     $($id => Value::take(id, cursor).map(Self::$name),)*
+                    _ => Err(Malformed::UnknownProperty(u32::from(id)).into()),
+                }
+            }
+
+            fn skip(id: u8, cursor: &mut Cursor<'a>) -> Result<(), WireError> {
+                match id {
+                    $($id => <$value as Value>::skip(id, cursor),)*
                     _ => Err(Malformed::UnknownProperty(u32::from(id)).into()),
                 }
             }
@@ -249,6 +260,9 @@ impl<'a> Value<'a> for &'a str {
     fn take(_: u8, cursor: &mut Cursor<'a>) -> Result<Self, WireError> {
         Ok(cursor.take_str()?)
     }
+    fn skip(_: u8, cursor: &mut Cursor<'a>) -> Result<(), WireError> {
+        Ok(cursor.skip_str()?)
+    }
     fn put(&self, sink: &mut impl Sink) {
         sink.put_field(self.as_bytes());
     }
@@ -269,6 +283,10 @@ impl<'a> Value<'a> for Pair<'a> {
     fn take(_: u8, cursor: &mut Cursor<'a>) -> Result<Self, WireError> {
         // [MQTT-1.5.7-1]
         Ok(Self(cursor.take_str()?, cursor.take_str()?))
+    }
+    fn skip(_: u8, cursor: &mut Cursor<'a>) -> Result<(), WireError> {
+        cursor.skip_str()?;
+        Ok(cursor.skip_str()?)
     }
     fn put(&self, sink: &mut impl Sink) {
         sink.put_field(self.0.as_bytes());
@@ -304,6 +322,24 @@ impl<'a> Properties<'a> {
     }
 
     pub(crate) fn next(&mut self) -> Result<Option<Property<'a>>, WireError> {
+        match self.next_id()? {
+            Some(id) => self.value(id).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// The property that [`Properties::next_id`] has announced.
+    pub(crate) fn value(&mut self, id: u8) -> Result<Property<'a>, WireError> {
+        Property::take(id, &mut self.cursor)
+    }
+
+    /// Checks the property that [`Properties::next_id`] has announced, and steps over it.
+    pub(crate) fn skip(&mut self, id: u8) -> Result<(), WireError> {
+        Property::skip(id, &mut self.cursor)
+    }
+
+    /// Which property is next, one that may stand here.
+    pub(crate) fn next_id(&mut self) -> Result<Option<u8>, WireError> {
         if self.cursor.is_empty() {
             return Ok(None);
         }
@@ -319,7 +355,7 @@ impl<'a> Properties<'a> {
             return Err(Violation::DuplicateProperty(id).into());
         }
         self.seen |= bit;
-        Property::take(id, &mut self.cursor).map(Some)
+        Ok(Some(id))
     }
 }
 
