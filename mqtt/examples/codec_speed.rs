@@ -1,7 +1,9 @@
 //! Measures the codec's hot path: `cargo run --profile dist -p sluice-mqtt --example codec_speed`.
 //!
-//! Prints the fastest of many short rounds in nanoseconds per packet: whatever else the machine does only adds. Decoding includes copying the packet into the read
-//! buffer and dropping the result; one packet over and over, so everything is in the cache.
+//! Prints the fastest of many short rounds in nanoseconds per packet: whatever else the machine does only adds.
+//! Decoding includes copying the packet into the read buffer and dropping the result; one packet over and over, so
+//! everything is in the cache. It is [`decode`], which gives a packet of its own; a connection takes a PUBLISH in
+//! with less: see `receive_speed`.
 
 // Measuring needs the clock that the protocol itself must not read, a place to print to, and no outside input.
 #![allow(clippy::disallowed_methods, clippy::print_stdout, clippy::expect_used)]

@@ -53,6 +53,12 @@ impl Text {
         Self(frame.slice_ref(checked.as_bytes()))
     }
 
+    /// A shared view of a part of `frame`, if it is ASCII without U+0000, as most strings are.
+    #[inline]
+    pub(crate) fn plain_part_of(frame: &Bytes, part: &[u8]) -> Option<Self> {
+        is_plain(part, |_| 0).then(|| Self(frame.slice_ref(part)))
+    }
+
     /// The string.
     #[must_use]
     #[inline]
@@ -62,9 +68,9 @@ impl Text {
     )]
     pub fn as_str(&self) -> &str {
         debug_assert!(std::str::from_utf8(&self.0).is_ok());
-        // SAFETY: the bytes are well-formed UTF-8: `new` has checked them, `part_of` took them from a `str`, `detach`
-        // copied them from a `Text`, and the default is empty. Nothing else makes a `Text`, and `Bytes` never change
-        // while a clone of them exists, which `self` is.
+        // SAFETY: the bytes are well-formed UTF-8: `new` has checked them, `part_of` took them from a `str`,
+        // `plain_part_of` has found them to be ASCII, `detach` copied them from a `Text`, and the default is empty.
+        // Nothing else makes a `Text`, and `Bytes` never change while a clone of them exists, which `self` is.
         unsafe { std::str::from_utf8_unchecked(&self.0) }
     }
 

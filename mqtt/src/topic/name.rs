@@ -1,6 +1,7 @@
 //! Topic Names: what a message is published to.
 
 use crate::text::{self, Text};
+use bytes::Bytes;
 use std::fmt;
 use std::ops::Deref;
 
@@ -37,6 +38,16 @@ impl TopicName {
     pub fn new(text: Text) -> Result<Self, NameError> {
         Self::check(text.as_bytes())?;
         Ok(Self(text))
+    }
+
+    /// The name that a part of a frame has been found to be.
+    #[inline]
+    pub(crate) fn part_of(frame: &Bytes, checked: &[u8]) -> Option<Self> {
+        debug_assert!(Self::check(checked).is_ok());
+        let plain = Text::plain_part_of(frame, checked);
+        plain
+            .or_else(|| Text::new(frame.slice_ref(checked)).ok())
+            .map(Self)
     }
 
     /// The rules, for bytes that are a [`Text`] already.

@@ -82,6 +82,7 @@ pub(crate) fn peek(
 }
 
 /// Takes the packet that [`peek`] found off `input`.
+#[inline]
 pub(crate) fn take(input: &mut BytesMut, header: Header, version: Version) -> Result<Packet, WireError> {
     decode_frame(header, take_frame(input, header), version)
 }

@@ -7,7 +7,7 @@ use super::primitive::{Cursor, Sink, varint_bytes};
 use super::property::{Carrier, Property, SubscriptionId};
 use crate::limits::VECTORED_PAYLOAD_BYTES_MIN;
 use crate::packet::{PacketId, PacketType, Publish, PublishProperties, QoS, Version};
-use crate::text::{self, Text};
+use crate::text;
 use crate::topic::{NameError, TopicName};
 use bytes::{Buf, Bytes};
 use std::num::{NonZeroU16, NonZeroU32};
@@ -18,20 +18,20 @@ const RETAIN: u8 = 0b0001;
 
 pub(crate) fn decode(flags: u8, mut frame: Bytes, version: Version) -> Result<Publish, WireError> {
     let head = Head::take(flags, &frame, version)?;
-    let found = take_message_properties(head.block, Carrier::PUBLISH)?;
-    head.check_topic(found.alias.is_some(), version)?;
-    let properties = PublishProperties {
-        forwarded: found.forwarded.into_bytes(&frame, head.block),
-        message_expiry_seconds: found.expiry_seconds,
-        topic_alias: found.alias,
-        subscription_ids: found.subscription_ids,
-    };
+    let mut properties = PublishProperties::default();
+    if !head.block.is_empty() {
+        let found = take_message_properties(head.block, Carrier::PUBLISH)?;
+        properties = PublishProperties {
+            forwarded: found.forwarded.into_bytes(&frame, head.block),
+            message_expiry_seconds: found.expiry_seconds,
+            topic_alias: found.alias,
+            subscription_ids: found.subscription_ids,
+        };
+    }
+    head.check_topic(properties.topic_alias.is_some(), version)?;
     let topic = match head.topic {
         [] => None,
-        topic => {
-            let text = Text::new(frame.slice_ref(topic)).map_err(Malformed::from)?;
-            Some(TopicName::new(text).map_err(Malformed::TopicName)?)
-        }
+        topic => TopicName::part_of(&frame, topic),
     };
     let Head {
         dup,
