@@ -89,6 +89,12 @@ impl Deref for TopicName {
     }
 }
 
+impl AsRef<[u8]> for TopicName {
+    fn as_ref(&self) -> &[u8] {
+        self.0.as_bytes()
+    }
+}
+
 impl fmt::Debug for TopicName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Debug::fmt(&self.0, f)
