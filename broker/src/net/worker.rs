@@ -9,7 +9,6 @@ use std::net::TcpStream;
 use std::sync::Arc;
 use std::thread;
 use tokio::sync::mpsc;
-use tokio::task::LocalSet;
 
 /// Accepted sockets waiting for a worker; more are left in the kernel's backlog.
 const ACCEPTED_MAX: usize = 1_024;
@@ -76,23 +75,24 @@ fn start(number: usize, shared: Arc<Shared>) -> std::io::Result<mpsc::Sender<Acc
         .enable_all()
         .build()?;
     let run = move || {
-        let connections = LocalSet::new();
-        connections.block_on(&runtime, async move {
+        runtime.block_on(async move {
             let turns = Turns::new();
+            let (here, mut all_gone) = mpsc::channel::<()>(1);
             while let Some(accepted) = accepted.recv().await {
-                let shared = Arc::clone(&shared);
+                let (shared, here) = (Arc::clone(&shared), here.clone());
                 // Tasks of their own, so that a plain connection does not pay for the room of an encrypted one.
                 match shared.acceptor(&accepted.peer.listener) {
-                    None => tokio::task::spawn_local(serve(accepted, shared)),
+                    None => tokio::spawn(serve(accepted, shared, here)),
                     Some(acceptor) => {
-                        let encrypted = serve_encrypted(accepted, shared, acceptor, turns.clone());
-                        tokio::task::spawn_local(encrypted)
+                        let encrypted = serve_encrypted(accepted, shared, acceptor, turns.clone(), here);
+                        tokio::spawn(encrypted)
                     }
                 };
             }
+            // No more will come; those that are open go on until they end.
+            drop(here);
+            let _ = all_gone.recv().await;
         });
-        // No more will come; those that are open go on until they end.
-        runtime.block_on(connections);
     };
     thread::Builder::new()
         .name(format!("sluice-worker-{number}"))
@@ -100,17 +100,23 @@ fn start(number: usize, shared: Arc<Shared>) -> std::io::Result<mpsc::Sender<Acc
     Ok(queue)
 }
 
-async fn serve(accepted: Accepted, shared: Arc<Shared>) {
+async fn serve(accepted: Accepted, shared: Arc<Shared>, here: mpsc::Sender<()>) {
     let Accepted { socket, peer, open } = accepted;
     let metrics = Arc::clone(&shared.metrics);
     if let Some(socket) = begin(socket, &metrics) {
         driver::serve(socket, shared, peer).await;
     }
     metrics.connections_current.dec();
-    drop(open);
+    drop((open, here));
 }
 
-async fn serve_encrypted(accepted: Accepted, shared: Arc<Shared>, acceptor: Acceptor, turns: Turns) {
+async fn serve_encrypted(
+    accepted: Accepted,
+    shared: Arc<Shared>,
+    acceptor: Acceptor,
+    turns: Turns,
+    here: mpsc::Sender<()>,
+) {
     let Accepted {
         socket,
         mut peer,
@@ -124,7 +130,7 @@ async fn serve_encrypted(accepted: Accepted, shared: Arc<Shared>, acceptor: Acce
         driver::serve(socket, shared, peer).await;
     }
     metrics.connections_current.dec();
-    drop(open);
+    drop((open, here));
 }
 
 fn begin(socket: TcpStream, metrics: &Metrics) -> Option<tokio::net::TcpStream> {

@@ -9,7 +9,6 @@ use crate::policy::verdict::{Peer, TlsPeer};
 use crate::report;
 use std::fmt;
 use std::io;
-use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpStream;
@@ -22,7 +21,7 @@ use tokio_rustls::server::TlsStream;
 /// restart every client comes at once: with one turn per round of the worker, those that are connected already wait for
 /// one computation at most.
 #[derive(Clone)]
-pub(in crate::net) struct Turns(Rc<Semaphore>);
+pub(in crate::net) struct Turns(Arc<Semaphore>);
 
 /// Why there is no connection.
 enum Failure {
@@ -34,7 +33,7 @@ enum Failure {
 
 impl Turns {
     pub(in crate::net) fn new() -> Self {
-        Self(Rc::new(Semaphore::new(1)))
+        Self(Arc::new(Semaphore::new(1)))
     }
 }
 
