@@ -10,57 +10,58 @@ use sluice_mqtt::conn::Terms;
 use sluice_mqtt::packet::{Connect, QoS, Version};
 use sluice_mqtt::session::{Overflow, SessionLimits};
 use sluice_mqtt::topic::levels;
+use std::fmt;
 use std::num::NonZeroU16;
 use std::time::Duration;
 
 /// Who has a say in what a client may use, in the order in which they are named when several say the same.
-pub(super) struct Say {
-    /// `limits`, `listener NAME`, `policy NAME`; `operator` last, and above all.
-    pub(super) who: String,
-    pub(super) budget: Budget,
-    is_override: bool,
+#[derive(Clone, Copy)]
+pub(super) enum Who<'a> {
+    Limits,
+    Listener(&'a str),
+    Policy(&'a str),
+    /// Last, and above all.
+    Operator,
 }
 
-/// Everybody who has a say about this client now.
-pub(super) fn says(shared: &Shared, listener: &str, client_id: &str, gate: &Gate) -> Vec<Say> {
-    let say = |who: String, budget: Budget| Say {
-        who,
-        budget,
-        is_override: false,
+impl fmt::Display for Who<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Limits => f.write_str("limits"),
+            Self::Listener(name) => write!(f, "listener {name}"),
+            Self::Policy(name) => write!(f, "policy {name}"),
+            Self::Operator => f.write_str("operator"),
+        }
+    }
+}
+
+/// What follows from everybody who has a say about this client now; each is shown to `hear` on the way.
+pub(super) fn budget(
+    shared: &Shared,
+    listener: &str,
+    client_id: &str,
+    gate: &Gate,
+    mut hear: impl FnMut(Who<'_>, &Budget),
+) -> Budget {
+    let mut outcome = Budget::default();
+    let mut say = |who: Who<'_>, budget: &Budget| {
+        hear(who, budget);
+        outcome = match who {
+            Who::Operator => outcome.overridden_by(budget),
+            _ => outcome.strictest(budget),
+        };
     };
-    let mut says = vec![say("limits".to_owned(), shared.hub.limits().client)];
+    say(Who::Limits, &shared.hub.limits().client);
     if let Some(door) = shared.doors.load().get(listener) {
-        says.push(say(format!("listener {listener}"), door.limits));
+        say(Who::Listener(listener), &door.limits);
     }
-    let policies = gate.budgets();
-    says.extend(policies.map(|(policy, budget)| say(format!("policy {policy}"), *budget)));
-    says.extend(shared.hub.client_limits(client_id).map(|budget| Say {
-        is_override: true,
-        ..say("operator".to_owned(), budget)
-    }));
-    says
-}
-
-/// What follows from all of them.
-pub(super) fn budget(says: &[Say]) -> Budget {
-    says.iter()
-        .fold(Budget::default(), |budget, say| match say.is_override {
-            false => budget.strictest(&say.budget),
-            true => budget.overridden_by(&say.budget),
-        })
-}
-
-/// [`budget`] for a client, without a list of who said what.
-fn budget_of(shared: &Shared, listener: &str, client_id: &str, gate: &Gate) -> Budget {
-    let mut budget = shared.hub.limits().client;
-    if let Some(door) = shared.doors.load().get(listener) {
-        budget = budget.strictest(&door.limits);
+    for (policy, budget) in gate.budgets() {
+        say(Who::Policy(policy), budget);
     }
-    budget = budget.strictest(gate.budget());
-    match shared.hub.client_limits(client_id) {
-        Some(operators) => budget.overridden_by(&operators),
-        None => budget,
+    if let Some(budget) = shared.hub.client_limits(client_id) {
+        say(Who::Operator, &budget);
     }
+    outcome
 }
 
 /// What is enforced for one client.
@@ -87,7 +88,7 @@ pub(super) struct Enforced {
 
 impl Enforced {
     pub(super) fn new(shared: &Shared, listener: &str, client_id: &str, gate: &Gate) -> Self {
-        let budget = budget_of(shared, listener, client_id, gate);
+        let budget = budget(shared, listener, client_id, gate, |_, _| {});
         Self::from(&shared.hub.limits(), &budget, gate.mountpoint().is_some())
     }
 

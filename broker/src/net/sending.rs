@@ -140,15 +140,17 @@ impl<S: Socket> Client<S> {
     }
 
     fn account(&self) -> Account {
-        let says = enforced::says(
+        let mut says = Vec::new();
+        let budget = enforced::budget(
             &self.shared,
             &self.peer.listener,
             &self.cell.key.client_id,
             &self.gate,
+            |who, budget| says.push((who.to_string(), *budget)),
         );
         Account {
-            budget: enforced::budget(&says),
-            says: says.into_iter().map(|say| (say.who, say.budget)).collect(),
+            budget,
+            says,
             connected_seconds: self.connected_at.elapsed().as_secs(),
             peer: format!("{}:{}", self.peer.address, self.peer.port),
             listener: self.peer.listener.clone(),

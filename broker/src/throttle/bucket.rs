@@ -33,11 +33,7 @@ impl Bucket {
     /// Another rate from now on. A debt stays; tokens above the new burst are lost.
     pub fn set_rate(&mut self, rate: Rate, now: Instant) {
         self.refill(now);
-        #[allow(
-            clippy::cast_precision_loss,
-            reason = "exact up to 2^53, and a rate above is none"
-        )]
-        let (per_second, burst) = (rate.per_second as f64, rate.burst.max(1) as f64);
+        let (per_second, burst) = rate.tokens();
         self.per_second = per_second;
         self.burst = burst;
         self.tokens = self.tokens.min(burst);

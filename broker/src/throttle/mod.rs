@@ -38,6 +38,17 @@ pub struct Rate {
     pub burst: u64,
 }
 
+impl Rate {
+    /// Tokens a second and at most, to reckon with.
+    #[allow(
+        clippy::cast_precision_loss,
+        reason = "exact up to 2^53, and a rate above is none"
+    )]
+    fn tokens(self) -> (f64, f64) {
+        (self.per_second as f64, self.burst.max(1) as f64)
+    }
+}
+
 /// Longest wait before a limit is looked at again: one that is 0 or tiny has no better answer.
 const WAIT_MAX: Duration = Duration::from_secs(3_600);
 

@@ -55,11 +55,7 @@ impl SharedBucket {
         };
         let is_new = !self.is_limited();
         state.refill(now);
-        #[allow(
-            clippy::cast_precision_loss,
-            reason = "exact up to 2^53, and a rate above is none"
-        )]
-        let (per_second, burst) = (rate.per_second as f64, rate.burst.max(1) as f64);
+        let (per_second, burst) = rate.tokens();
         state.per_second = per_second;
         state.burst = burst;
         state.tokens = if is_new { burst } else { state.tokens.min(burst) };
