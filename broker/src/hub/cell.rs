@@ -237,6 +237,7 @@ impl SessionCell {
             qos,
             retain,
             subscription_ids: copy.ids,
+            place: None,
         });
         // A driver on another thread that wakes at once finds the session free.
         let waker = state.waker_for_messages();

@@ -186,6 +186,7 @@ impl Hub {
                 qos: replay.options.qos.min(message.qos()),
                 retain: true, // [MQTT-3.3.1-9]
                 subscription_ids: ids.clone(),
+                place: None,
                 message,
             });
         }
