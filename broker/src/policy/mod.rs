@@ -40,7 +40,7 @@ mod watch;
 
 pub use actions::SessionAction;
 pub use activation::{LoadReport, LoadedPolicy, PolicyStatus};
-pub use gate::Gate;
+pub use gate::{Gate, RecallError};
 pub use judging::{Judging, Step};
 pub use notice::{PolicyError, PolicyErrorKind, PolicyNotice, PolicyObserver};
 pub use spec::{Capability, CapabilitySet, PoliciesConfig, PolicyLimits, PolicySource, PolicySpec};
@@ -181,6 +181,17 @@ impl Policies {
     #[must_use]
     pub fn actions_dropped(&self) -> u64 {
         self.host.actions.dropped()
+    }
+
+    /// The gate of a session that outlived the process, from what [`Gate::remember`] wrote; `session` is its number
+    /// from now on. It takes the chain in force: a policy that is gone leaves, a new one comes without terms. It is not
+    /// current, and denies everything until [`Gate::refresh`] with [`verdict::RefreshCause::Swap`] has let it pass.
+    ///
+    /// # Errors
+    /// When the bytes are damaged, of an unknown format, or say that there was too much to remember. Then nobody can
+    /// tell what the session may do, and it must end.
+    pub fn recall(&self, bytes: &[u8], session: u64) -> Result<Gate, RecallError> {
+        Gate::recall(Arc::clone(&self.host), bytes, session)
     }
 
     /// Begins to judge a client.

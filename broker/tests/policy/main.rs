@@ -13,6 +13,7 @@ mod guest;
 mod hostile;
 mod load;
 mod quick;
+mod recall;
 mod support;
 mod swap;
 mod watch;
