@@ -16,6 +16,7 @@ mod activation;
 pub mod budget;
 mod cache;
 mod effects;
+mod estate;
 mod gate;
 pub mod grant;
 mod health;
@@ -42,6 +43,7 @@ pub use actions::SessionAction;
 pub use activation::{LoadReport, LoadedPolicy, PolicyStatus};
 pub use gate::{Gate, RecallError};
 pub use judging::{Judging, Step};
+pub use kv::KeyValueJournal;
 pub use notice::{PolicyError, PolicyErrorKind, PolicyNotice, PolicyObserver};
 pub use spec::{Capability, CapabilitySet, PoliciesConfig, PolicyLimits, PolicySource, PolicySpec};
 pub use tally::Decisions;
@@ -98,7 +100,23 @@ impl Policies {
         config: PoliciesConfig,
         observer: Arc<dyn PolicyObserver>,
     ) -> Result<Self, Vec<PolicyError>> {
-        Host::start(config, observer).map(|host| Self { host })
+        Host::start(config, observer, None, []).map(|host| Self { host })
+    }
+
+    /// [`Policies::start`], with the key-value data that the journal of an earlier process was told last: policy, key
+    /// and value of each entry. It is there before any instance is. What has expired, is damaged, or is beyond
+    /// [`PoliciesConfig::kv_bytes_max`] is not taken, and the journal is told so; policies that are not there
+    /// find theirs when they come.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn resume(
+        config: PoliciesConfig,
+        observer: Arc<dyn PolicyObserver>,
+        journal: Arc<dyn KeyValueJournal>,
+        stored: impl IntoIterator<Item = (String, String, Vec<u8>)>,
+    ) -> Result<Self, Vec<PolicyError>> {
+        Host::start(config, observer, Some(journal), stored).map(|host| Self { host })
     }
 
     /// Takes a changed configuration: all of it or nothing. Modules are read again; a policy whose module, settings,

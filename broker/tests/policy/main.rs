@@ -14,6 +14,7 @@ mod hostile;
 mod load;
 mod quick;
 mod recall;
+mod stored;
 mod support;
 mod swap;
 mod watch;
