@@ -238,6 +238,10 @@ impl<'a> Line<'a> {
                 fault: Some(fault),
                 ..self.by(policy).with_text(text)
             },
+            PolicyEvent::Forgotten { client } => Self {
+                client_id: Some(cut(client)),
+                ..self
+            },
             PolicyEvent::Host { text } => self.with_text(text),
             PolicyEvent::Log {
                 policy,
@@ -401,6 +405,7 @@ fn level_and_name(event: &Event<'_>) -> (Level, &'static str) {
         Event::OverLimit { .. } => (Level::WARN, "over_limit"),
         Event::Policy(PolicyEvent::Activated { .. }) => (Level::INFO, "policy_activated"),
         Event::Policy(PolicyEvent::Fault { .. }) => (Level::ERROR, "policy_fault"),
+        Event::Policy(PolicyEvent::Forgotten { .. }) => (Level::WARN, "policy_session_forgotten"),
         Event::Policy(PolicyEvent::Host { .. }) => (Level::WARN, "policy_host"),
         Event::Policy(PolicyEvent::Log { level, .. }) => (*level, "policy_log"),
         Event::Policy(PolicyEvent::Quarantined { .. }) => (Level::ERROR, "policy_quarantined"),

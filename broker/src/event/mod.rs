@@ -71,6 +71,8 @@ pub enum PolicyEvent<'a> {
         fault: &'a str,
         text: &'a str,
     },
+    /// What policies know of a session is too much to be remembered beyond the process.
+    Forgotten { client: &'a str },
     /// Something about the host itself, such as a cache directory it cannot use.
     Host { text: &'a str },
     /// A line that a policy wrote; the host has limited their rate.
@@ -272,6 +274,7 @@ impl Events {
                 self.metrics.policy_generation.set(*generation);
             }
             Event::Policy(PolicyEvent::Fault { .. }) => self.metrics.policy_faults.inc(),
+            Event::Policy(PolicyEvent::Forgotten { .. }) => self.metrics.policy_sessions_forgotten.inc(),
             Event::Policy(PolicyEvent::Rejected { .. }) => self.metrics.policy_rejections.inc(),
             Event::ProtocolError { .. } => self.metrics.protocol_errors.inc(),
             Event::PublishRefused { .. } | Event::WillRefused { .. } => self.metrics.publishes_refused.inc(),
@@ -295,7 +298,7 @@ impl Event<'_> {
             | Self::ClientThrottled { .. }
             | Self::MemoryPressure { .. }
             | Self::OverLimit { .. }
-            | Self::Policy(PolicyEvent::Fault { .. })
+            | Self::Policy(PolicyEvent::Fault { .. } | PolicyEvent::Forgotten { .. })
             | Self::ProtocolError { .. }
             | Self::PublishRefused { .. }
             | Self::QueueOverflow { .. }

@@ -16,7 +16,8 @@ mod routes;
 mod sys;
 mod timers;
 
-pub use bans::{BANS_MAX, Ban, BanError, Bans, Caller, REASON_BYTES_MAX, Subject};
+pub use banning::{BanJournal, RestoreBansError};
+pub use bans::{BANS_MAX, BadBan, Ban, BanError, Bans, Caller, REASON_BYTES_MAX, Subject};
 pub use cell::{Account, Asked, Offered, Offline, Orders, Phase, SessionCell, SessionState, Stop, Usage};
 pub use live::ClientSummary;
 pub use network::Network;

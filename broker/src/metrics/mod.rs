@@ -188,6 +188,8 @@ pub struct Metrics {
     pub policy_faults: Counter,
     /// *event*: policy sets that were refused.
     pub policy_rejections: Counter,
+    /// *event*: times that what policies know of a session was too much to be remembered.
+    pub policy_sessions_forgotten: Counter,
     /// *event*: number of the policy set in force.
     pub policy_generation: Gauge,
     /// *event*: log lines that the rate limit kept back.
@@ -234,6 +236,7 @@ impl Default for Metrics {
             memory_limit: Gauge::default(),
             policy_faults: Counter::default(),
             policy_rejections: Counter::default(),
+            policy_sessions_forgotten: Counter::default(),
             policy_generation: Gauge::default(),
             log_lines_suppressed: Counter::default(),
             certificates: Mutex::default(),
@@ -490,6 +493,12 @@ impl Metrics {
             "Policy sets that were refused at load.",
             &[],
             self.policy_rejections.get(),
+        );
+        text.counter(
+            "sluice_policy_sessions_forgotten_total",
+            "Times that what policies know of a session was too much to be remembered.",
+            &[],
+            self.policy_sessions_forgotten.get(),
         );
     }
 }

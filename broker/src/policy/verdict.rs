@@ -1,11 +1,12 @@
 //! What the broker tells a policy and what a policy answers, as plain Rust.
 //!
 //! Mirrors `wit/types.wit`; its comments apply here too. Nothing in this file knows of WebAssembly. No verdict has a
-//! default that lets somebody in.
+//! default that lets somebody in. What derives `Serialize` is part of what [`super::Gate::remember`] writes.
 
 pub use super::budget::{Budget, OverLimitAction, QueueOverflow, Rate};
 
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::sync::Arc;
 
@@ -21,7 +22,7 @@ pub enum ProtocolVersion {
 }
 
 /// Where a client comes from.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Peer {
     /// IP address as text, empty for a unix socket. The client's own, also behind a trusted proxy.
     pub address: String,
@@ -36,7 +37,7 @@ pub struct Peer {
 }
 
 /// The encryption of a connection.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TlsPeer {
     /// `TLSv1.2` or `TLSv1.3`.
     pub version: String,
@@ -49,7 +50,7 @@ pub struct TlsPeer {
 }
 
 /// A verified X.509 client certificate.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Certificate {
     /// Common name of the subject.
     pub subject_cn: Option<String>,
@@ -144,7 +145,7 @@ impl fmt::Debug for ConnectRequest {
 }
 
 /// What a grant speaks about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum GrantAction {
     /// Publishing to matching topics.
     Publish,
@@ -155,7 +156,7 @@ pub enum GrantAction {
 }
 
 /// What a matching grant decides.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum GrantVerdict {
     /// No.
     Deny,
@@ -277,7 +278,7 @@ pub enum ConnectOutcome {
 /// Why a live session is judged again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RefreshCause {
-    /// A policy was replaced.
+    /// The policies in force are not those that judged last: one was replaced, or the broker was started anew.
     Swap,
     /// The `refresh_seconds` of an admission are over.
     Interval,
