@@ -11,7 +11,7 @@ pub enum Change {
     /// A session exists, and this is all that is known of it; said again whenever any of it changes.
     ///
     /// A session is opened before it is a recipient: what is for a session nobody has opened is dropped.
-    SessionOpened(SessionRecord),
+    SessionOpened(Box<SessionRecord>),
     /// A session is gone, with its subscriptions, its queue and what it had in flight.
     ///
     /// The store knows itself which messages it held. Its number is never used again.

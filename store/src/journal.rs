@@ -303,9 +303,6 @@ impl Journal {
     pub(crate) fn committed(&self, number: u64, bytes: u64) {
         let mut state = self.state.lock();
         self.durable.store(number, Ordering::Release);
-        self.health
-            .compare_exchange(FAILING, OPEN, Ordering::AcqRel, Ordering::Acquire)
-            .ok();
         self.backlog_bytes.fetch_sub(bytes, Ordering::Relaxed);
         state.committing.clear();
         let later = state.waiters.split_off(&(number + 1, 0, 0));
@@ -314,18 +311,28 @@ impl Journal {
         wake(ready);
     }
 
-    /// Nothing becomes durable any more: for now, or because the store is closed.
-    pub(crate) fn fail(&self, closed: bool) {
+    /// Nothing becomes durable for now.
+    pub(crate) fn fail(&self) {
+        self.doubt(FAILING);
+    }
+
+    /// What could not be written can be.
+    pub(crate) fn recovered(&self) {
+        let _state = self.state.lock();
+        self.health.store(OPEN, Ordering::Release);
+    }
+
+    /// Nothing becomes durable any more.
+    pub(crate) fn closed(&self) {
+        self.doubt(CLOSED);
+    }
+
+    fn doubt(&self, health: u8) {
         let mut state = self.state.lock();
-        self.health
-            .store(if closed { CLOSED } else { FAILING }, Ordering::Release);
+        self.health.store(health, Ordering::Release);
         let in_doubt = std::mem::take(&mut state.waiters);
         drop(state);
         wake(in_doubt);
-    }
-
-    pub(crate) fn is_closing(&self) -> bool {
-        self.state.lock().closing
     }
 
     /// Asks the commit thread to write what there is and to end.

@@ -20,20 +20,27 @@
 mod batch;
 mod change;
 mod commit;
+mod data_dir;
+mod engine;
 mod error;
 mod journal;
+mod ledger;
 mod observer;
 mod options;
 mod recovered;
+mod recovery;
+mod row;
+mod running;
 mod store;
 mod ticket;
 mod wall;
 
 pub use change::{Change, MessageRecord, Phase, Recipient, SessionRecord, StoredMessage, WillRecord};
+pub use engine::Disk;
 pub use error::{OpenError, ReadError};
 pub use journal::Health;
 pub use observer::{Committed, Observer, Unobserved};
 pub use options::{Durability, Options};
-pub use recovered::{Awaits, Exchange, Recovered, RecoveredSession, Stored};
+pub use recovered::{Awaits, Exchange, Fact, Recovered, RecoveredSession, Stored};
 pub use store::{Store, Submission};
 pub use ticket::{InDoubt, Ticket, Wait};

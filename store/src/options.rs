@@ -18,6 +18,8 @@ pub struct Options {
     pub commit_interval: Duration,
     /// Bytes that are not on disk yet above which [`crate::Store::is_congested`].
     pub backlog_bytes_max: u64,
+    /// How often it is tried again to write what could not be written.
+    pub retry_interval: Duration,
 }
 
 /// What a durable ticket promises.
@@ -40,6 +42,7 @@ impl Options {
             commit_bytes: 4 << 20,
             commit_interval: Duration::from_millis(100),
             backlog_bytes_max: 64 << 20,
+            retry_interval: Duration::from_secs(1),
         }
     }
 }

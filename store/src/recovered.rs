@@ -13,9 +13,12 @@ pub struct Recovered {
     pub sessions: Vec<RecoveredSession>,
     /// One for each topic.
     pub retained: Vec<Message>,
-    /// Kind, key and value, in this order.
-    pub facts: Vec<(u8, Vec<u8>, Vec<u8>)>,
+    /// In the order of kinds and keys.
+    pub facts: Vec<Fact>,
 }
+
+/// Kind, key and value of a fact.
+pub type Fact = (u8, Vec<u8>, Vec<u8>);
 
 /// A session.
 #[derive(Debug)]

@@ -2,12 +2,13 @@
 
 use crate::batch::Kept;
 use crate::change::{Change, MessageRecord, StoredMessage};
-use crate::commit::Running;
+use crate::engine::Disk;
 use crate::error::{OpenError, ReadError};
 use crate::journal::{Health, Journal};
 use crate::observer::Observer;
 use crate::options::Options;
 use crate::recovered::Recovered;
+use crate::running::Running;
 use crate::ticket::{InDoubt, Ticket, Wait};
 use std::fmt;
 use std::sync::Arc;
@@ -37,7 +38,28 @@ impl Store {
     /// # Errors
     /// See [`OpenError`]; the directory is as it was then.
     pub fn open(options: Options, observer: Arc<dyn Observer>) -> Result<(Self, Recovered), OpenError> {
-        let (running, recovered) = Running::open(options, observer)?;
+        let (running, recovered) = Running::open(&options, observer)?;
+        Ok((Self(Kind::Disk(Arc::new(running))), recovered))
+    }
+
+    /// Makes a new store on a disk that the caller owns, which is empty.
+    ///
+    /// # Errors
+    /// See [`OpenError`].
+    pub fn format(disk: Box<dyn Disk>) -> Result<(), OpenError> {
+        Running::format(disk)
+    }
+
+    /// Opens the store on a disk that the caller owns. [`Options::data_dir`] is not looked at.
+    ///
+    /// # Errors
+    /// See [`OpenError`].
+    pub fn open_on(
+        disk: Box<dyn Disk>,
+        options: Options,
+        observer: Arc<dyn Observer>,
+    ) -> Result<(Self, Recovered), OpenError> {
+        let (running, recovered) = Running::open_on(disk, &options, observer)?;
         Ok((Self(Kind::Disk(Arc::new(running))), recovered))
     }
 
@@ -75,7 +97,8 @@ impl Store {
     }
 
     /// Opens a submission. It is ended within microseconds: no batch is written while one is open.
-    #[must_use]
+    ///
+    /// Positions in queues are taken while it is open: a later position is then never in an earlier batch.
     pub fn begin(&self) -> Submission {
         let journal = match &self.0 {
             Kind::Memory(_) => None,
