@@ -32,6 +32,8 @@ mod recovery;
 mod row;
 mod running;
 mod store;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 mod ticket;
 mod wall;
 
