@@ -13,12 +13,12 @@ pub mod memory;
 pub mod metrics;
 pub mod net;
 pub mod policy;
-pub mod store;
 pub mod throttle;
 
 mod gating;
 mod operate;
 mod report;
 mod service;
+mod storing;
 
 pub use operate::{ReadConfig, RunError, run};

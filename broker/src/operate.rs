@@ -4,20 +4,20 @@ use crate::admin::{self, Commands};
 use crate::config::{Config, InForce, Problem};
 use crate::event::{Event, Events};
 use crate::gating::Observer;
-use crate::hub::{Asked, Hub, Stop};
+use crate::hub::{Asked, Hub, RestoreBansError, Stop};
 use crate::log;
 use crate::memory::{Memory, Pressure};
 use crate::metrics::Metrics;
 use crate::net::{ListenError, Listeners, Shared, Workers, tls};
 use crate::policy::{Policies, PolicyError, PolicyWatch, SessionAction};
 use crate::service;
-use crate::store;
+use crate::storing;
 use sluice_mqtt::reason::ReasonCode;
 use std::fmt;
 use std::io;
 use std::sync::Arc;
 use std::thread;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 
@@ -32,6 +32,10 @@ const REPORT_EVERY: Duration = Duration::from_secs(1);
 pub enum RunError {
     /// The policies: no listener opens without a gate.
     Policies(Vec<PolicyError>),
+    /// What the last process left.
+    Store(sluice_store::OpenError),
+    /// The bans that the last process left.
+    Bans(RestoreBansError),
     /// The files for encryption.
     Tls(Vec<Problem>),
     /// A listener.
@@ -46,6 +50,8 @@ impl fmt::Display for RunError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Policies(errors) => f.write_str(&lines(errors)),
+            Self::Store(error) => write!(f, "data_dir: {error}"),
+            Self::Bans(error) => write!(f, "data_dir: {error}"),
             Self::Tls(problems) => f.write_str(&lines(problems)),
             Self::Listen(error) => error.fmt(f),
             Self::Admin(error) => error.fmt(f),
@@ -83,19 +89,19 @@ async fn operate(config: &Config, read_again: &ReadConfig) -> Result<(), RunErro
     let acceptors = tls::Acceptors::load(config, SystemTime::now()).map_err(RunError::Tls)?;
     let metrics = Arc::new(Metrics::default());
     let events = Events::new(Arc::clone(&metrics));
+    let opened_at = Instant::now();
+    let (store, recovered) = storing::open(config, &events).map_err(RunError::Store)?;
     let observer = Arc::new(Observer(events.clone()));
-    let policies = Policies::start(config.policies_config(), observer).map_err(RunError::Policies)?;
+    let policies = storing::start_policies(config.policies_config(), observer, &store, &recovered)
+        .map_err(RunError::Policies)?;
     let watched = config
         .policy_dir
         .as_deref()
         .map(|dir| PolicyWatch::start(&policies, dir));
     let _watched = watched.transpose().map_err(RunError::Policies)?;
-    let hub = Hub::new(
-        config.limits.clone(),
-        Arc::new(store::Memory),
-        Arc::clone(&metrics),
-        events.clone(),
-    );
+    let (limits, metrics_of_hub) = (config.limits.clone(), Arc::clone(&metrics));
+    let hub = Hub::new(limits, store.clone(), metrics_of_hub, events.clone());
+    storing::take_over(&hub, &policies, recovered, opened_at).map_err(RunError::Bans)?;
     let (stop, stopping) = watch::channel(false);
     let shared = Shared::new(
         config,
@@ -146,6 +152,8 @@ async fn operate(config: &Config, read_again: &ReadConfig) -> Result<(), RunErro
         // Whoever does not take its farewell in time is cut off.
         let _ = tokio::time::timeout(DRAIN_TIMEOUT, workers.drained()).await;
     }
+    // What clients were told is on disk already; the rest is written now.
+    store.close();
     events.emit(Event::Stopped);
     events.flush();
     Ok(())
@@ -227,11 +235,12 @@ async fn judge_after_swaps(hub: Hub, policies: Policies) {
     let mut changes = policies.changes();
     loop {
         hub.metrics().policy_generation.set(policies.generation());
+        // The first time: what the last process left.
+        hub.judge_again().await;
         if changes.changed().await.is_err() {
             return;
         }
         changes.mark_unchanged();
-        hub.judge_again().await;
     }
 }
 

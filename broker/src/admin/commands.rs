@@ -1,6 +1,6 @@
 //! What each command does.
 
-use super::{Orders, Request, bans, clients};
+use super::{Orders, Request, bans, clients, kept};
 use crate::config::quantity;
 use crate::hub::Hub;
 use crate::metrics::{Exposition, Metrics};
@@ -43,6 +43,12 @@ impl Commands {
             } => bans::ban(&self.hub, subject, reason, milliseconds),
             Request::ClientUnban { subject } => bans::unban(&self.hub, &subject),
             Request::ClientBans => Ok(bans::list(&self.hub)),
+            Request::SessionList { prefix } => Ok(kept::sessions(&self.hub, &prefix)),
+            Request::SessionShow { client_id } => kept::session(&self.hub, &client_id),
+            Request::SessionDrop { client_id } => kept::drop_session(&self.hub, &client_id),
+            Request::RetainedList { filter } => kept::retained(&self.hub, &filter),
+            Request::RetainedGet { topic } => kept::retained_message(&self.hub, &topic),
+            Request::RetainedClear { filter } => kept::clear_retained(&self.hub, &filter),
             Request::LimitsShow => self.orders.show_limits(),
             Request::LimitsSet { assignments } => self.orders.set_limits(assignments),
             Request::ClientKick { client_id } => Ok(json!({ "ended": self.hub.kick(&client_id) })),

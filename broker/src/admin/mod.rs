@@ -8,6 +8,7 @@ mod bans;
 mod client;
 mod clients;
 mod commands;
+mod kept;
 mod orders;
 mod server;
 pub mod socket;
@@ -76,6 +77,36 @@ pub enum Request {
         /// Its client identifier.
         client_id: String,
     },
+    /// Sessions, at most [`CLIENTS_LISTED_MAX`] of them, with what is kept for each.
+    SessionList {
+        /// Only client identifiers that begin so.
+        prefix: String,
+    },
+    /// The session of one client, with its subscriptions.
+    SessionShow {
+        /// Its client identifier.
+        client_id: String,
+    },
+    /// Ends the session of a client.
+    SessionDrop {
+        /// Its client identifier.
+        client_id: String,
+    },
+    /// Retained messages, at most [`CLIENTS_LISTED_MAX`] of them.
+    RetainedList {
+        /// Which topics.
+        filter: String,
+    },
+    /// A retained message with its payload.
+    RetainedGet {
+        /// Its topic.
+        topic: String,
+    },
+    /// Removes retained messages.
+    RetainedClear {
+        /// Which topics.
+        filter: String,
+    },
     /// Every limit in force.
     LimitsShow,
     /// Sets limits until the configuration is read again.
@@ -114,6 +145,12 @@ impl Request {
             Self::ClientUnban { .. } => "client-unban",
             Self::ClientBans => "client-bans",
             Self::ClientKick { .. } => "client-kick",
+            Self::SessionList { .. } => "session-list",
+            Self::SessionShow { .. } => "session-show",
+            Self::SessionDrop { .. } => "session-drop",
+            Self::RetainedList { .. } => "retained-list",
+            Self::RetainedGet { .. } => "retained-get",
+            Self::RetainedClear { .. } => "retained-clear",
             Self::LimitsShow => "limits-show",
             Self::LimitsSet { .. } => "limits-set",
             Self::PolicyList => "policy-list",
@@ -131,6 +168,10 @@ impl Request {
             | Self::ClientList { .. }
             | Self::ClientShow { .. }
             | Self::ClientBans
+            | Self::SessionList { .. }
+            | Self::SessionShow { .. }
+            | Self::RetainedList { .. }
+            | Self::RetainedGet { .. }
             | Self::LimitsShow
             | Self::PolicyList => false,
             Self::ClientKick { .. }
@@ -138,6 +179,8 @@ impl Request {
             | Self::ClientLimitsReset { .. }
             | Self::ClientBan { .. }
             | Self::ClientUnban { .. }
+            | Self::SessionDrop { .. }
+            | Self::RetainedClear { .. }
             | Self::LimitsSet { .. }
             | Self::PolicyLoad { .. }
             | Self::PolicyRollback { .. } => true,
@@ -148,7 +191,10 @@ impl Request {
     #[must_use]
     pub fn about(&self) -> String {
         match self {
-            Self::ClientKick { client_id } | Self::ClientLimitsReset { client_id } => {
+            Self::RetainedClear { filter } => format!("topics {filter:?}"),
+            Self::ClientKick { client_id }
+            | Self::ClientLimitsReset { client_id }
+            | Self::SessionDrop { client_id } => {
                 format!("client \"{client_id}\"")
             }
             Self::ClientLimits {

@@ -11,7 +11,9 @@ mod client;
 mod limits;
 mod passwd;
 mod policy;
+mod retained;
 pub mod scaffold;
+mod session;
 mod terminal;
 
 use clap::{Args, Parser, Subcommand};
@@ -50,6 +52,12 @@ enum Command {
     /// Look at the clients of the running broker, limit them, end their connections, keep them out.
     #[command(subcommand, after_help = client::CLIENT_HELP)]
     Client(client::ClientCommand),
+    /// Look at what is kept for clients, and end sessions whose clients never come back.
+    #[command(subcommand, after_help = session::SESSION_HELP)]
+    Session(session::SessionCommand),
+    /// Look at retained messages, and remove them.
+    #[command(subcommand, after_help = retained::RETAINED_HELP)]
+    Retained(retained::RetainedCommand),
 }
 
 /// How to reach the running broker.
@@ -92,6 +100,8 @@ pub fn main() -> ExitCode {
         Command::Metrics(reach) => broker::metrics(&reach),
         Command::Limits(command) => limits::limits(command),
         Command::Client(command) => client::client(command),
+        Command::Session(command) => session::session(command),
+        Command::Retained(command) => retained::retained(command),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

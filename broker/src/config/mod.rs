@@ -10,6 +10,7 @@ mod policies;
 mod problem;
 pub mod quantity;
 mod read;
+mod store;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -21,6 +22,7 @@ pub use budget::parse_client_limits;
 pub use diff::Changes;
 pub use in_force::{InForce, Limit, LimitChange, LimitOrigin};
 pub use problem::Problem;
+pub use store::StoreConfig;
 pub use tls::{Tls, TlsVersion};
 pub use written::{amount_written, written_text};
 
@@ -38,8 +40,10 @@ use std::time::Duration;
 pub struct Config {
     /// The file it came from; `None`: the defaults.
     pub file: Option<PathBuf>,
-    /// Where the broker keeps what it makes: compiled policies. `None`: nothing is kept.
+    /// Where everything is that outlives the process. `None`: nothing does.
     pub data_dir: Option<PathBuf>,
+    /// How the store in it works.
+    pub store: StoreConfig,
     /// Directory that is watched: `NAME.wasm` in it replaces the module of policy `NAME`.
     pub policy_dir: Option<PathBuf>,
     /// Threads that serve clients. `None`: one per processor.
@@ -193,6 +197,7 @@ impl Default for Config {
         Self {
             file: None,
             data_dir: None,
+            store: StoreConfig::default(),
             policy_dir: None,
             workers: None,
             listeners: vec![Listener::new(

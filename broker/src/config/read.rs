@@ -3,7 +3,7 @@
 use super::problem::Problem;
 use super::table::{Document, Parsed, Table, Wrong};
 use super::{
-    AdminSocket, Config, Limits, Listener, LogFormat, PolicyConfig, PolicySource, budget, tls, value,
+    AdminSocket, Config, Limits, Listener, LogFormat, PolicyConfig, PolicySource, budget, store, tls, value,
 };
 use crate::policy::{Capability, CapabilitySet};
 use sluice_mqtt::packet::{QoS, Version};
@@ -33,6 +33,9 @@ pub(super) fn read(document: &Document<'_>, file: &Path, mut root: Table<'_, '_>
         ..Config::default()
     };
     config.data_dir = root.value("data_dir", value::path(base));
+    if let Some(table) = root.table("store") {
+        config.store = store::read(table);
+    }
     config.policy_dir = root.value("policy_dir", value::path(base));
     root.read("policies", &mut config.default_chain, value::texts);
     root.read(

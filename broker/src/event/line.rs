@@ -4,7 +4,7 @@
 //! cannot be led to another address.
 
 use super::limiter::{Subject, Suppressed};
-use super::{Client, Event, Origin, PolicyEvent, Refusal};
+use super::{Client, Event, Origin, PolicyEvent, Refusal, StoreEvent};
 use sluice_mqtt::reason::ReasonCode;
 use std::borrow::Cow;
 use std::path::Path;
@@ -117,6 +117,12 @@ impl<'a> Line<'a> {
         let line = Self::new(level, name)
             .about(event.client())
             .refused(event.refusal());
+        line.filled(event)
+    }
+
+    /// With what is particular to this kind of event.
+    fn filled(self, event: &Event<'a>) -> Self {
+        let line = self;
         match *event {
             Event::AdminListening { socket: file } | Event::ConfigReloaded { file } => line.with_file(file),
             Event::AdminCommand {
@@ -128,7 +134,9 @@ impl<'a> Line<'a> {
             Event::AcceptFailed { error: text }
             | Event::AdminUnavailable { error: text }
             | Event::ClientThrottled { text, .. }
-            | Event::ServiceManagerUnreachable { error: text } => line.with_text(text),
+            | Event::ServiceManagerUnreachable { error: text }
+            | Event::SessionNotRecovered { error: text, .. }
+            | Event::StoredMessageLost { error: text, .. } => line.with_text(text),
             Event::MemoryPressure { pressure, used } => line.with_kind(pressure).with_count(used),
             Event::OverLimit { limit, action, .. } => line.with_limit(limit, action),
             Event::ClientConnected {
@@ -177,6 +185,17 @@ impl<'a> Line<'a> {
             | Event::SessionExpired { .. }
             | Event::SessionRefused { .. }
             | Event::Stopped => line,
+            Event::Store(event) => line.with_text_of(event),
+        }
+    }
+
+    fn with_text_of(self, event: StoreEvent<'a>) -> Self {
+        match event {
+            StoreEvent::Damaged(text)
+            | StoreEvent::Failing(text)
+            | StoreEvent::Opened(text)
+            | StoreEvent::Progress(text) => self.with_text(text),
+            StoreEvent::Recovered => self,
         }
     }
 
@@ -416,9 +435,16 @@ fn level_and_name(event: &Event<'_>) -> (Level, &'static str) {
         Event::RetainedFull { .. } => (Level::WARN, "retained_full"),
         Event::ServiceManagerUnreachable { .. } => (Level::WARN, "service_manager_unreachable"),
         Event::SessionExpired { .. } => (Level::INFO, "session_expired"),
+        Event::SessionNotRecovered { .. } => (Level::ERROR, "session_not_recovered"),
         Event::SessionRefused { .. } => (Level::WARN, "session_refused"),
         Event::ShuttingDown { .. } => (Level::INFO, "shutting_down"),
         Event::Stopped => (Level::INFO, "stopped"),
+        Event::StoredMessageLost { .. } => (Level::ERROR, "stored_message_lost"),
+        Event::Store(StoreEvent::Damaged(_)) => (Level::ERROR, "store_damaged"),
+        Event::Store(StoreEvent::Failing(_)) => (Level::ERROR, "store_failing"),
+        Event::Store(StoreEvent::Opened(_)) => (Level::INFO, "store_opened"),
+        Event::Store(StoreEvent::Progress(_)) => (Level::INFO, "store_progress"),
+        Event::Store(StoreEvent::Recovered) => (Level::INFO, "store_recovered"),
         Event::SubscribeRefused { .. } => (Level::WARN, "subscribe_refused"),
         Event::SubscriptionRemoved { .. } => (Level::WARN, "subscription_removed"),
         Event::TlsHandshakeFailed { .. } => (Level::WARN, "tls_handshake_failed"),

@@ -176,6 +176,12 @@ pub enum Event<'a> {
         client: Client<'a>,
         refusal: Refusal<'a>,
     },
+    /// A session that was stored could not be taken over from the process before; it is gone.
+    SessionNotRecovered { client: Client<'a>, error: &'a str },
+    /// A message that was stored for a session cannot be read; the session goes on without it.
+    StoredMessageLost { client: Client<'a>, error: &'a str },
+    /// Something about the store.
+    Store(StoreEvent<'a>),
     /// The broker stops.
     ShuttingDown { connections: u64 },
     /// The broker has stopped.
@@ -200,6 +206,21 @@ pub enum Event<'a> {
         topic: &'a str,
         refusal: Refusal<'a>,
     },
+}
+
+/// Something about the store, with what to say of it.
+#[derive(Clone, Copy, Debug)]
+pub enum StoreEvent<'a> {
+    /// Something in it cannot be read any more.
+    Damaged(&'a str),
+    /// It cannot write: nothing that has to be stored is acknowledged until it can.
+    Failing(&'a str),
+    /// What it had is in place.
+    Opened(&'a str),
+    /// Taking over what it has takes long.
+    Progress(&'a str),
+    /// It can write again, and has written all that waited.
+    Recovered,
 }
 
 /// A handle on the subscribers of events; clones share them.
@@ -282,6 +303,12 @@ impl Events {
                 self.metrics.subscribes_refused.inc();
             }
             Event::TlsHandshakeFailed { .. } => self.metrics.tls_handshakes_failed.inc(),
+            Event::StoredMessageLost { .. } => self.metrics.store.unreadable.inc(),
+            Event::Store(StoreEvent::Failing(_)) => {
+                self.metrics.store.failures.inc();
+                self.metrics.store.failing.set(1);
+            }
+            Event::Store(StoreEvent::Recovered) => self.metrics.store.failing.set(0),
             _ => {}
         }
     }
@@ -304,7 +331,9 @@ impl Event<'_> {
             | Self::QueueOverflow { .. }
             | Self::RetainedFull { .. }
             | Self::SessionExpired { .. }
+            | Self::SessionNotRecovered { .. }
             | Self::SessionRefused { .. }
+            | Self::StoredMessageLost { .. }
             | Self::SubscribeRefused { .. }
             | Self::SubscriptionRemoved { .. }
             | Self::TlsHandshakeFailed { .. }
@@ -320,7 +349,8 @@ impl Event<'_> {
             | Self::Policy(_)
             | Self::ServiceManagerUnreachable { .. }
             | Self::ShuttingDown { .. }
-            | Self::Stopped => None,
+            | Self::Stopped
+            | Self::Store(_) => None,
         }
     }
 
@@ -355,6 +385,8 @@ impl<'a> Event<'a> {
             | Self::PublishRefused { client, .. }
             | Self::QueueOverflow { client, .. }
             | Self::SessionExpired { client }
+            | Self::SessionNotRecovered { client, .. }
+            | Self::StoredMessageLost { client, .. }
             | Self::SessionRefused { client, .. }
             | Self::SubscribeRefused { client, .. }
             | Self::SubscriptionRemoved { client, .. }

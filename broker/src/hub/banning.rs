@@ -145,7 +145,7 @@ mod tests {
     use super::*;
     use crate::config::Limits;
     use crate::event::Events;
-    use crate::store;
+
     use parking_lot::Mutex;
     use std::collections::BTreeMap;
     use std::sync::Arc;
@@ -157,7 +157,7 @@ mod tests {
     fn start(disk: &Disk) -> Result<(Hub, usize), RestoreBansError> {
         let metrics = Arc::default();
         let events = Events::new(Arc::clone(&metrics));
-        let hub = Hub::new(Limits::default(), Arc::new(store::Memory), metrics, events);
+        let hub = Hub::new(Limits::default(), sluice_store::Store::memory(), metrics, events);
         let journal = {
             let disk = Arc::clone(disk);
             move |key, value| match value {

@@ -4,8 +4,10 @@
 //! Refusals, faults and protocol errors are counted by [`crate::event::Events`]; traffic by whoever moves it.
 
 mod exposition;
+mod storage;
 
 pub use exposition::Exposition;
+pub use storage::StoreMetrics;
 
 use parking_lot::Mutex;
 use std::cell::Cell;
@@ -150,6 +152,8 @@ pub struct Metrics {
     pub messages_dropped_memory: Counter,
     /// Messages a policy acknowledged and forgot.
     pub messages_dropped_policy: Counter,
+    /// What the store does.
+    pub store: StoreMetrics,
     /// *event*: connections that were made to wait at least once.
     pub clients_throttled: Counter,
     /// Time for which sockets were left unread because of a limit.
@@ -217,6 +221,7 @@ impl Default for Metrics {
             messages_dropped_too_large: Counter::default(),
             messages_dropped_memory: Counter::default(),
             messages_dropped_policy: Counter::default(),
+            store: StoreMetrics::default(),
             clients_throttled: Counter::default(),
             throttled_in: Counter::default(),
             throttled_out: Counter::default(),
@@ -276,6 +281,7 @@ impl Metrics {
         self.render_traffic(&mut text);
         self.render_limits(&mut text);
         self.render_state(&mut text);
+        self.store.render(&mut text);
         self.render_policies(&mut text);
         text.into_string()
     }

@@ -3,6 +3,7 @@
 mod driver;
 mod enforced;
 mod handshake;
+mod held;
 mod link;
 mod listener;
 mod requests;

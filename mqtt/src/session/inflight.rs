@@ -234,10 +234,6 @@ impl Inflight {
         lost
     }
 
-    pub(super) fn held(&self) -> impl Iterator<Item = &Held> {
-        self.entries.iter().filter_map(|entry| entry.held.as_ref())
-    }
-
     pub(super) fn packet_ids(&self) -> impl Iterator<Item = PacketId> + '_ {
         self.entries.iter().map(|entry| entry.packet_id)
     }

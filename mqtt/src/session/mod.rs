@@ -354,12 +354,18 @@ impl Session {
         let expired = self.queue.retain(|held| {
             let expired = held.is_expired(now);
             if let (true, Some(journal), Some(place)) = (expired, journal.as_mut(), held.place()) {
-                journal.push(Change::Removed(place));
+                journal.push(Change::Skipped(place));
             }
             !expired
         });
         self.counters.expired += expired;
         expired
+    }
+
+    /// Its bounds.
+    #[must_use]
+    pub fn limits(&self) -> SessionLimits {
+        self.limits
     }
 
     /// New bounds for what comes from now on; what is queued or in flight beyond them stays.
@@ -415,17 +421,9 @@ impl Session {
             self.counters.lost += 1;
         }
         for stored in self.queue.arrived(&mut fetched) {
-            self.note(Change::Removed(stored.place));
+            self.note(Change::Skipped(stored.place));
             self.counters.lost += 1;
         }
-    }
-
-    /// All that a store keeps for it, queued and in flight.
-    pub fn places(&self) -> impl Iterator<Item = Place> + '_ {
-        self.inflight
-            .held()
-            .chain(self.queue.iter())
-            .filter_map(Held::place)
     }
 
     /// What became of messages.

@@ -99,10 +99,6 @@ impl Queue {
         lost.into_iter().map(|(_, stored)| stored).collect()
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = &Held> {
-        self.entries.iter()
-    }
-
     pub(super) fn pop(&mut self) -> Option<Held> {
         let delivery = self.entries.pop_front()?;
         self.bytes -= delivery.bytes();

@@ -117,10 +117,8 @@ pub enum Change {
         /// Of the delivery.
         qos: QoS,
     },
-    /// The first delivery of the queue left it unsent: it expired or was dropped.
+    /// A delivery, not always the first, left the queue unsent: it expired, was dropped or could not be read.
     Skipped(Place),
-    /// A delivery left the queue unsent and out of turn: it expired or could not be read.
-    Removed(Place),
     /// An exchange is over: PUBACK, PUBCOMP, an error, or a message too large for the client.
     Acknowledged(PacketId),
     /// PUBREC came: only PUBREL is left to send.

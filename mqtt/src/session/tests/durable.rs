@@ -53,8 +53,7 @@ impl Shelf {
                         stored,
                     });
                 }
-                Change::Skipped(place) => kept.queue.retain(|stored| stored.place.position > place.position),
-                Change::Removed(place) => kept.queue.retain(|stored| stored.place != place),
+                Change::Skipped(place) => kept.queue.retain(|stored| stored.place != place),
                 Change::Acknowledged(id) => kept.inflight.retain(|exchange| exchange.packet_id != id),
                 Change::Received(id) => {
                     for exchange in kept.inflight.iter_mut().filter(|entry| entry.packet_id == id) {
