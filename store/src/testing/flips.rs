@@ -3,6 +3,7 @@
 use super::run::{Run, block_on};
 use super::world::{Damage, World};
 use super::{Dice, Kind, Plate, Tally};
+use crate::engine::Trust;
 use crate::observer::Unobserved;
 use crate::options::Options;
 use crate::recovered::Recovered;
@@ -23,7 +24,9 @@ pub(super) fn run(seed: u64) -> Result<Tally, String> {
     let mut dice = Dice::new(seed);
     for flips in [1, 1, 8, 64] {
         let plate = flipped(&image, flips, &mut dice);
-        tally += look(&run, plate)?;
+        for trust in [Trust::File, Trust::Nothing] {
+            tally += look(&run, plate.image(), trust)?;
+        }
     }
     Ok(tally)
 }
@@ -39,13 +42,14 @@ fn flipped(image: &[u8], flips: u32, dice: &mut Dice) -> Plate {
     Plate::with_image(0, image)
 }
 
-fn look(run: &Run, plate: Plate) -> Result<Tally, String> {
+fn look(run: &Run, image: Vec<u8>, trust: Trust) -> Result<Tally, String> {
     let mut tally = Tally {
         troubles: 1,
         ..Tally::default()
     };
     let options = Options::new("");
-    let (store, recovered) = match Store::open_on(Box::new(plate), options, Arc::new(Unobserved)) {
+    let disk = Box::new(Plate::with_image(0, image));
+    let (store, recovered) = match Store::open_trusting(disk, &options, Arc::new(Unobserved), trust) {
         Ok(opened) => opened,
         Err(_) => {
             tally.refused = 1;
