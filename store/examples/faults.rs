@@ -1,5 +1,6 @@
-//! Runs the store on a disk that fails: `--kind power-loss|failed-sync|disk-full|bit-flips`, `--seeds N`, and `--from
-//! SEED` to begin there. A seed that fails is printed; `--from SEED --seeds 1` replays it.
+//! Runs the store on a disk that fails: `--kind power-loss|failed-sync|disk-full|bit-flips|bit-flips-checked`, `--seeds
+//! N`, and `--from SEED` to begin there. A seed that fails is printed; `--from SEED --seeds 1` replays it. With
+//! `bit-flips`, redb may abort the process; the last line then says which seed to go on from.
 
 // Its output is what it is for.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
@@ -33,7 +34,11 @@ fn main() -> ExitCode {
     for kind in kinds {
         failed |= !all(kind, from, seeds);
     }
-    if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+    if failed {
+        ExitCode::FAILURE
+    } else {
+        ExitCode::SUCCESS
+    }
 }
 
 /// Runs all seeds of a kind; false if one failed.
@@ -41,7 +46,10 @@ fn all(kind: Kind, from: u64, seeds: u64) -> bool {
     let began = Instant::now();
     let next = AtomicU64::new(from);
     let failures = AtomicU64::new(0);
-    let threads = thread::available_parallelism().map_or(1, NonZeroUsize::get);
+    let threads = match kind {
+        Kind::BitFlips => 1,
+        _ => thread::available_parallelism().map_or(1, NonZeroUsize::get),
+    };
     let tally = thread::scope(|scope| {
         let work = || some(kind, &next, from.saturating_add(seeds), &failures);
         let threads: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
@@ -68,6 +76,9 @@ fn some(kind: Kind, next: &AtomicU64, end: u64, failures: &AtomicU64) -> Tally {
         let seed = next.fetch_add(1, Ordering::Relaxed);
         if seed >= end {
             return tally;
+        }
+        if kind == Kind::BitFlips {
+            println!("seed {seed}");
         }
         match run(kind, seed) {
             Ok(part) => tally += part,

@@ -12,7 +12,8 @@ pub use disk::Disk;
 pub(crate) use disk::FileDisk;
 pub(crate) use lookup::{Lookup, LookupError};
 pub(crate) use tables::{
-    FACTS, FORMAT_VERSION, Meta, MetaError, PROGRESS, RECIPIENTS, RETAINED, SESSIONS, SUBSCRIPTIONS, make_all,
+    FACTS, FORMAT_VERSION, MESSAGES, Meta, MetaError, PROGRESS, RECIPIENTS, RETAINED, SESSIONS,
+    SUBSCRIPTIONS, make_all,
 };
 
 use crate::ledger::Rows;
