@@ -4,7 +4,7 @@
 //! closed. The rows are what is to be on disk whether or not the failed attempt has put some of them there, so trying
 //! again does no harm.
 
-use crate::data_dir::DataDir;
+use crate::data_dir::{DataDir, Stage};
 use crate::engine::{Engine, Fault};
 use crate::journal::{Closed, Journal};
 use crate::ledger::{Ledger, Rows};
@@ -78,6 +78,13 @@ impl Committer {
         Ok(())
     }
 
+    fn note(&self, stage: Stage) {
+        if let Some(dir) = &self.data_dir {
+            // On a disk that fails this may fail too; there is nothing left to do about it.
+            dir.note(stage).ok();
+        }
+    }
+
     fn take_up(&mut self, work: &mut Work, closed: Closed) {
         work.number = closed.number;
         work.bytes += closed.batch.bytes;
@@ -87,9 +94,7 @@ impl Committer {
     /// Tries until it is written. What comes meanwhile joins it when it is much, so that what is the same is held once.
     fn write_again(&mut self, work: &mut Work, fault: &Fault) -> Result<u64, GivenUp> {
         self.journal.fail();
-        if let Some(dir) = &self.data_dir {
-            dir.note_failing(true);
-        }
+        self.note(Stage::Failing);
         self.observer.failing(&fault.to_string());
         loop {
             let (closing, more) = self.journal.pause(Instant::now() + self.retry_interval);
@@ -99,9 +104,7 @@ impl Committer {
             let written = self.engine.reopen();
             match written.and_then(|()| self.engine.write(&work.rows)) {
                 Ok(bytes) => {
-                    if let Some(dir) = &self.data_dir {
-                        dir.note_failing(false);
-                    }
+                    self.note(Stage::Using);
                     self.journal.recovered();
                     self.observer.recovered();
                     return Ok(bytes);

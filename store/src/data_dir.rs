@@ -1,7 +1,7 @@
 //! The directory of a store: whose it is, and what is in it.
 //!
-//! The file `lock` is held locked by the process that uses the store, and names it. While the disk fails it says so,
-//! for the process that comes after one that ended meanwhile.
+//! The file `lock` is held locked by the process that uses the store, and names it. While the store is being opened,
+//! and while its disk fails, it says so, for the process that comes after one that ended meanwhile.
 
 use crate::error::OpenError;
 use parking_lot::Mutex;
@@ -16,7 +16,18 @@ use std::path::{Path, PathBuf};
 pub(crate) struct DataDir {
     path: PathBuf,
     lock: Mutex<Option<File>>,
-    after_failure: bool,
+    is_suspect: bool,
+}
+
+/// What the process that uses a store is at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stage {
+    /// It opens the store. If it ends here, the store may be what ended it.
+    Opening,
+    /// All is well.
+    Using,
+    /// The disk fails. What the system shows of it may not be there.
+    Failing,
 }
 
 /// For the owner only: payloads are the clients' secrets.
@@ -27,8 +38,6 @@ const LOCK: &str = "lock";
 const STORE: &str = "store.redb";
 /// A store that is being made, or copied to here.
 const UNFINISHED: &str = "store.redb.new";
-/// Stands in the lock file behind the process while the disk fails.
-const FAILING: &str = "failing";
 
 impl DataDir {
     /// Makes it if it is not there, and locks it.
@@ -56,15 +65,17 @@ impl DataDir {
         let dir = Self {
             path: path.to_owned(),
             lock: Mutex::new(Some(file)),
-            after_failure: text.contains(FAILING),
+            is_suspect: [Stage::Opening, Stage::Failing]
+                .iter()
+                .any(|stage| text.contains(stage.word())),
         };
-        dir.say("").map_err(failed(at))?;
+        dir.note(Stage::Opening).map_err(failed(at))?;
         Ok(dir)
     }
 
-    /// Whether the process that used it before ended while its disk failed.
-    pub(crate) fn is_after_failure(&self) -> bool {
-        self.after_failure
+    /// Whether the process that used it before ended while it opened the store, or while its disk failed.
+    pub(crate) fn is_suspect(&self) -> bool {
+        self.is_suspect
     }
 
     pub(crate) fn store(&self) -> PathBuf {
@@ -75,19 +86,13 @@ impl DataDir {
         self.path.join(UNFINISHED)
     }
 
-    /// Notes that the disk fails, or that it does not any more. The note outlives the process, not the machine: what
-    /// it warns of does not either.
-    pub(crate) fn note_failing(&self, failing: bool) {
-        // On a disk that fails this may fail too; there is nothing left to do about it.
-        self.say(if failing { FAILING } else { "" }).ok();
-    }
-
-    fn say(&self, what: &str) -> io::Result<()> {
+    /// Notes what the process is at. The note outlives the process, not the machine: what it warns of does not either.
+    pub(crate) fn note(&self, stage: Stage) -> io::Result<()> {
         let mut lock = self.lock.lock();
         let Some(file) = lock.as_mut() else { return Ok(()) };
         file.rewind()?;
         // Always as long as before: it never needs room that there may not be.
-        write!(file, "{:<10} {what:<8}", std::process::id())
+        writeln!(file, "{:<10} {:<8}", std::process::id(), stage.word())
     }
 
     /// Gives it free.
@@ -96,6 +101,22 @@ impl DataDir {
             return;
         };
         file.set_len(0).ok();
+    }
+}
+
+impl Drop for DataDir {
+    fn drop(&mut self) {
+        self.unlock();
+    }
+}
+
+impl Stage {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Opening => "opening",
+            Self::Using => "using",
+            Self::Failing => "failing",
+        }
     }
 }
 

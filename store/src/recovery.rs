@@ -2,17 +2,18 @@
 //! recipients, sessions and retained messages, not bytes.
 
 use crate::engine::{
-    Engine, FACTS, FORMAT_VERSION, Fault, Meta, MetaError, PROGRESS, RECIPIENTS, RETAINED, SESSIONS,
-    SUBSCRIPTIONS, make_all,
+    Engine, FACTS, FORMAT_VERSION, Fault, MESSAGES, Meta, MetaError, PROGRESS, RECIPIENTS, RETAINED,
+    SESSIONS, SUBSCRIPTIONS, make_all,
 };
 use crate::error::OpenError;
-use crate::ledger::{Granted, Ledger, Place, Rows};
+use crate::ledger::{Granted, Ledger, Place, Rows, Saved};
 use crate::observer::Observer;
 use crate::recovered::{Awaits, Exchange, Fact, Recovered, RecoveredSession, Stored};
 use crate::row::{Damaged, Key, MessageRow, RecipientsRow, Table, open, open_value};
 use crate::wall::Moment;
 use foldhash::fast::RandomState;
-use redb::{ReadTransaction, ReadableTable, ReadableTableMetadata};
+use redb::{ReadTransaction, ReadableTable, ReadableTableMetadata, TableDefinition};
+use sluice_mqtt::message::Message;
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -132,6 +133,29 @@ pub(crate) fn meta(transaction: &ReadTransaction) -> Result<Meta, Refusal> {
     Ok(meta)
 }
 
+/// What is in flight, by session and packet identifier.
+type Found = HashMap<(u64, u16), Stored, RandomState>;
+
+/// Reads a whole table, and sees that no row is lost: a page that is damaged may hide some.
+fn each<K: redb::Key + 'static>(
+    transaction: &ReadTransaction,
+    definition: TableDefinition<'_, K, &'static [u8]>,
+    table: Table,
+    mut row: impl FnMut(K::SelfType<'_>, &[u8]) -> Result<(), Refusal>,
+) -> Result<(), Refusal> {
+    let place = transaction.open_table(definition)?;
+    let mut seen = 0;
+    for entry in place.iter()? {
+        let (key, value) = entry?;
+        row(key.value(), value.value())?;
+        seen += 1;
+    }
+    if seen != place.len()? {
+        return Err(Damaged::table(table, "rows are missing").into());
+    }
+    Ok(())
+}
+
 struct Reading<'a> {
     transaction: &'a ReadTransaction,
     observer: &'a dyn Observer,
@@ -174,13 +198,10 @@ impl<'a> Reading<'a> {
     }
 
     fn sessions(&mut self) -> Result<(), Refusal> {
-        let table = self.transaction.open_table(SESSIONS)?;
-        for entry in table.iter()? {
-            let (number, row) = entry?;
-            let number = number.value();
-            let record = open_value(Table::Sessions, Key::Number(number), row.value())?;
-            self.ledger
-                .recover_session(number, crate::ledger::Saved::default());
+        let transaction = self.transaction;
+        each(transaction, SESSIONS, Table::Sessions, |number, row| {
+            let record = open_value(Table::Sessions, Key::Number(number), row)?;
+            self.ledger.recover_session(number, Saved::default());
             let session = RecoveredSession {
                 record,
                 subscriptions: Vec::new(),
@@ -190,72 +211,74 @@ impl<'a> Reading<'a> {
                 next_position: 0,
             };
             self.sessions.insert(number, session);
-        }
-        let table = self.transaction.open_table(PROGRESS)?;
-        for entry in table.iter()? {
-            let (number, row) = entry?;
-            let number = number.value();
-            let saved = open_value(Table::Progress, Key::Number(number), row.value())?;
+            Ok(())
+        })?;
+        each(transaction, PROGRESS, Table::Progress, |number, row| {
+            let saved = open_value(Table::Progress, Key::Number(number), row)?;
             if self.ledger.knows(number) {
                 self.ledger.recover_session(number, saved);
             }
-        }
-        Ok(())
+            Ok(())
+        })
     }
 
     fn subscriptions(&mut self) -> Result<(), Refusal> {
-        let table = self.transaction.open_table(SUBSCRIPTIONS)?;
-        for entry in table.iter()? {
-            let (key, row) = entry?;
-            let (number, filter) = key.value();
-            let key = Key::NumberAndText(number, filter);
-            let granted: Granted = open_value(Table::Subscriptions, key, row.value())?;
+        let table = Table::Subscriptions;
+        each(self.transaction, SUBSCRIPTIONS, table, |(number, filter), row| {
+            let granted: Granted = open_value(table, Key::NumberAndText(number, filter), row)?;
             if let Some(session) = self.sessions.get_mut(&number) {
                 let subscription = (filter.to_owned(), granted.options, granted.id);
                 session.subscriptions.push(subscription);
             }
-        }
-        Ok(())
+            Ok(())
+        })
     }
 
     fn recipients(&mut self, rows: &mut Rows) -> Result<(), Refusal> {
-        let table = self.transaction.open_table(RECIPIENTS)?;
-        let total = table.len()?;
+        let total = self.transaction.open_table(RECIPIENTS)?.len()?;
+        if self.transaction.open_table(MESSAGES)?.len()? != total {
+            return Err(Damaged::table(Table::Messages, "there are not as many as recipients").into());
+        }
+        let mut done = 0;
         // In the order of packet identifiers they wait here until all are known.
-        let mut inflight: HashMap<(u64, u16), Stored, RandomState> = HashMap::default();
-        for (index, entry) in table.iter()?.enumerate() {
-            let (seq, row) = entry?;
-            let seq = seq.value();
-            let row = RecipientsRow::read(seq, row.value())?;
-            let (bytes, expires_at) = (row.bytes, row.expires_at);
-            let expires_at = expires_at.and_then(|at| self.now.instant(at));
-            let sessions = &mut self.sessions;
-            let needed = self.ledger.recover_message(seq, row, |recipient, place| {
-                let stored = Stored {
-                    seq,
-                    position: recipient.position,
-                    bytes,
-                    qos: recipient.qos,
-                    expires_at,
-                };
-                match place {
-                    Place::InFlight(packet_id) => {
-                        inflight.insert((recipient.session, packet_id), stored);
-                    }
-                    Place::Queued => {
-                        if let Some(session) = sessions.get_mut(&recipient.session) {
-                            session.queue.push(stored);
-                        }
-                    }
-                }
-            })?;
-            if !needed {
+        let mut inflight = Found::default();
+        each(self.transaction, RECIPIENTS, Table::Recipients, |seq, row| {
+            let row = RecipientsRow::read(seq, row)?;
+            if !self.recipient(seq, row, &mut inflight)? {
                 rows.finished.insert(seq);
             }
-            self.tell(index as u64, total);
-        }
+            done += 1;
+            self.tell(done, total);
+            Ok(())
+        })?;
         self.exchanges(&inflight);
         Ok(())
+    }
+
+    /// Gives a message to those that need it; whether there are any.
+    fn recipient(&mut self, seq: u64, row: RecipientsRow<'_>, inflight: &mut Found) -> Result<bool, Damaged> {
+        let (bytes, expires_at) = (row.bytes, row.expires_at);
+        let expires_at = expires_at.and_then(|at| self.now.instant(at));
+        let sessions = &mut self.sessions;
+        self.ledger.recover_message(seq, row, |recipient, place| {
+            let stored = Stored {
+                seq,
+                position: recipient.position,
+                bytes,
+                qos: recipient.qos,
+                expires_at,
+            };
+            match place {
+                Place::InFlight(packet_id) => {
+                    inflight.insert((recipient.session, packet_id), stored);
+                }
+                Place::Queued => {
+                    if let Some(session) = sessions.get_mut(&recipient.session) {
+                        session.queue.push(stored);
+                    }
+                }
+            }
+        })
     }
 
     fn tell(&mut self, done: u64, total: u64) {
@@ -266,7 +289,7 @@ impl<'a> Reading<'a> {
     }
 
     /// What each session has in flight, with the messages that were found for it.
-    fn exchanges(&mut self, found: &HashMap<(u64, u16), Stored, RandomState>) {
+    fn exchanges(&mut self, found: &Found) {
         for (number, session) in &mut self.sessions {
             let Some(progress) = self.ledger.progress(*number) else {
                 continue;
@@ -289,26 +312,23 @@ impl<'a> Reading<'a> {
         }
     }
 
-    fn retained(&self) -> Result<Vec<sluice_mqtt::message::Message>, Refusal> {
-        let table = self.transaction.open_table(RETAINED)?;
+    fn retained(&self) -> Result<Vec<Message>, Refusal> {
         let mut retained = Vec::new();
-        for entry in table.iter()? {
-            let (topic, row) = entry?;
-            let key = Key::Text(topic.value());
-            retained.push(MessageRow::read(Table::Retained, key, row.value(), &self.now)?);
-        }
+        each(self.transaction, RETAINED, Table::Retained, |topic, row| {
+            let message = MessageRow::read(Table::Retained, Key::Text(topic), row, &self.now)?;
+            retained.push(message);
+            Ok(())
+        })?;
         Ok(retained)
     }
 
     fn facts(&self) -> Result<Vec<Fact>, Refusal> {
-        let table = self.transaction.open_table(FACTS)?;
         let mut facts = Vec::new();
-        for entry in table.iter()? {
-            let (key, row) = entry?;
-            let (kind, key) = key.value();
-            let value = open(Table::Facts, Key::KindAndBytes(kind, key), row.value())?;
+        each(self.transaction, FACTS, Table::Facts, |(kind, key), row| {
+            let value = open(Table::Facts, Key::KindAndBytes(kind, key), row)?;
             facts.push((kind, key.to_owned(), value.to_owned()));
-        }
+            Ok(())
+        })?;
         Ok(facts)
     }
 

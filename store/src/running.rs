@@ -2,8 +2,8 @@
 
 use crate::change::StoredMessage;
 use crate::commit::Committer;
-use crate::data_dir::{DataDir, open_private, rename_durably};
-use crate::engine::{Disk, Engine, FileDisk, Lookup, LookupError};
+use crate::data_dir::{DataDir, Stage, open_private, rename_durably};
+use crate::engine::{Disk, Engine, FileDisk, Lookup, LookupError, Trust};
 use crate::error::{OpenError, ReadError};
 use crate::journal::{Health, Journal};
 use crate::observer::{Observer, Unobserved};
@@ -11,9 +11,12 @@ use crate::options::Options;
 use crate::recovered::Recovered;
 use crate::recovery::{Refusal, format, recover};
 use parking_lot::Mutex;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
+
+/// What a disk is called that has no path.
+const DISK: &str = "the disk";
 
 pub(crate) struct Running {
     pub(crate) journal: Arc<Journal>,
@@ -34,15 +37,19 @@ impl Running {
             error,
         })?;
         if !is_there {
-            make(&dir, &observer)?;
+            make(&dir, Arc::clone(&observer))?;
         }
         let disk = Box::new(FileDisk { path: path.clone() });
-        Self::start(disk, options, observer, Some(Arc::new(dir)), &path)
+        let trust = if dir.is_suspect() {
+            Trust::Nothing
+        } else {
+            Trust::File
+        };
+        Self::start(disk, options, observer, trust, Some(Arc::new(dir)))
     }
 
     pub(crate) fn format(disk: Box<dyn Disk>) -> Result<(), OpenError> {
-        let path = Path::new("the disk");
-        make_on(disk, &(Arc::new(Unobserved) as Arc<dyn Observer>), path)
+        make_on(disk, Arc::new(Unobserved), Path::new(DISK))
     }
 
     /// A store wherever `disk` says; `data_dir` is not looked at.
@@ -50,24 +57,34 @@ impl Running {
         disk: Box<dyn Disk>,
         options: &Options,
         observer: Arc<dyn Observer>,
+        trust: Trust,
     ) -> Result<(Self, Recovered), OpenError> {
-        Self::start(disk, options, observer, None, Path::new("the disk"))
+        Self::start(disk, options, observer, trust, None)
     }
 
     fn start(
         disk: Box<dyn Disk>,
         options: &Options,
         observer: Arc<dyn Observer>,
+        trust: Trust,
         data_dir: Option<Arc<DataDir>>,
-        path: &Path,
     ) -> Result<(Self, Recovered), OpenError> {
-        let refused = |fault| Refusal::Fault(fault).into_error(path);
-        let engine = Arc::new(Engine::new(disk, Arc::clone(&observer)));
-        if data_dir.as_ref().is_some_and(|dir| dir.is_after_failure()) {
+        let path = data_dir
+            .as_ref()
+            .map_or_else(|| PathBuf::from(DISK), |dir| dir.store());
+        let refused = |fault| Refusal::Fault(fault).into_error(&path);
+        let engine = Arc::new(Engine::new(disk, Arc::clone(&observer), trust));
+        if trust == Trust::Nothing {
             engine.forget_cached().map_err(refused)?;
         }
         engine.open().map_err(refused)?;
-        let recovery = recover(&engine, &*observer, path)?;
+        let recovery = recover(&engine, &*observer, &path).inspect_err(|_| engine.abandon())?;
+        if let Some(dir) = &data_dir {
+            dir.note(Stage::Using).map_err(|error| OpenError::Io {
+                path: path.clone(),
+                error,
+            })?;
+        }
         let journal = Arc::new(Journal::new(options, recovery.first_seq));
         let committer = Committer {
             journal: Arc::clone(&journal),
@@ -82,7 +99,7 @@ impl Running {
             .name("sluice-store".to_owned())
             .spawn(move || committer.run())
             .map_err(|error| OpenError::Io {
-                path: path.to_owned(),
+                path: path.clone(),
                 error,
             })?;
         let running = Self {
@@ -143,7 +160,7 @@ impl Drop for Running {
 }
 
 /// Makes a store under another name first: one that is half made is never taken for one that is damaged.
-fn make(dir: &DataDir, observer: &Arc<dyn Observer>) -> Result<(), OpenError> {
+fn make(dir: &DataDir, observer: Arc<dyn Observer>) -> Result<(), OpenError> {
     let path = dir.unfinished();
     let failed = |error| OpenError::Io {
         path: path.clone(),
@@ -154,8 +171,8 @@ fn make(dir: &DataDir, observer: &Arc<dyn Observer>) -> Result<(), OpenError> {
     rename_durably(&path, &dir.store()).map_err(failed)
 }
 
-fn make_on(disk: Box<dyn Disk>, observer: &Arc<dyn Observer>, path: &Path) -> Result<(), OpenError> {
-    let engine = Engine::new(disk, Arc::clone(observer));
+fn make_on(disk: Box<dyn Disk>, observer: Arc<dyn Observer>, path: &Path) -> Result<(), OpenError> {
+    let engine = Engine::new(disk, observer, Trust::File);
     let made = engine.open().and_then(|()| format(&engine));
     engine.shut();
     made.map_err(|fault| Refusal::Fault(fault).into_error(path))

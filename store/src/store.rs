@@ -2,7 +2,7 @@
 
 use crate::batch::Kept;
 use crate::change::{Change, MessageRecord, StoredMessage};
-use crate::engine::Disk;
+use crate::engine::{Disk, Trust};
 use crate::error::{OpenError, ReadError};
 use crate::journal::{Health, Journal};
 use crate::observer::Observer;
@@ -59,7 +59,16 @@ impl Store {
         options: Options,
         observer: Arc<dyn Observer>,
     ) -> Result<(Self, Recovered), OpenError> {
-        let (running, recovered) = Running::open_on(disk, &options, observer)?;
+        Self::open_trusting(disk, &options, observer, Trust::File)
+    }
+
+    pub(crate) fn open_trusting(
+        disk: Box<dyn Disk>,
+        options: &Options,
+        observer: Arc<dyn Observer>,
+        trust: Trust,
+    ) -> Result<(Self, Recovered), OpenError> {
+        let (running, recovered) = Running::open_on(disk, options, observer, trust)?;
         Ok((Self(Kind::Disk(Arc::new(running))), recovered))
     }
 

@@ -1,9 +1,9 @@
 //! Where the bytes are: a file, or what a test puts in its place.
 
-use redb::backends::FileBackend;
-use redb::{Builder, Database, DatabaseError};
+use redb::{Builder, Database, DatabaseError, StorageBackend};
 use std::fs::{File, OpenOptions};
 use std::io;
+use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 
 /// Where the bytes of a store are.
@@ -21,10 +21,36 @@ pub trait Disk: Send + Sync {
     fn forget_cached(&self) -> io::Result<()>;
 }
 
-/// A file.
+/// A file in a directory that is locked, so that it needs no lock itself.
 #[derive(Debug)]
 pub(crate) struct FileDisk {
     pub(crate) path: PathBuf,
+}
+
+/// An open file.
+#[derive(Debug)]
+struct FileBackend(File);
+
+impl StorageBackend for FileBackend {
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.0.metadata()?.len())
+    }
+
+    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        self.0.read_exact_at(out, offset)
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.0.set_len(len)
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        self.0.sync_data()
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        self.0.write_all_at(data, offset)
+    }
 }
 
 impl FileDisk {
@@ -35,7 +61,7 @@ impl FileDisk {
 
 impl Disk for FileDisk {
     fn open(&self, builder: &Builder) -> Result<Database, DatabaseError> {
-        builder.create_with_backend(FileBackend::new(self.file()?)?)
+        builder.create_with_backend(FileBackend(self.file()?))
     }
 
     /// After a sync that failed the kernel calls pages clean that never came to the disk, and goes on to show them.

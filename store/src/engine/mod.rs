@@ -12,7 +12,8 @@ pub use disk::Disk;
 pub(crate) use disk::FileDisk;
 pub(crate) use lookup::{Lookup, LookupError};
 pub(crate) use tables::{
-    FACTS, FORMAT_VERSION, Meta, MetaError, PROGRESS, RECIPIENTS, RETAINED, SESSIONS, SUBSCRIPTIONS, make_all,
+    FACTS, FORMAT_VERSION, MESSAGES, Meta, MetaError, PROGRESS, RECIPIENTS, RETAINED, SESSIONS,
+    SUBSCRIPTIONS, make_all,
 };
 
 use crate::ledger::Rows;
@@ -22,16 +23,36 @@ use redb::{Builder, Database, ReadTransaction, ReadableDatabase, WriteTransactio
 use std::fmt;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 /// Memory for pages that were read or are about to be written.
 const CACHE_BYTES: usize = 32 << 20;
+/// Redb may panic when a file was changed behind its back. That must not end the broker, so each panic is caught; what
+/// has panicked is not touched any more, not even to drop it, because that may panic again. So few are left behind.
+const PANICS_MAX: u32 = 8;
 
 /// A database that can be opened again when its disk fails.
 pub(crate) struct Engine {
     disk: Box<dyn Disk>,
     observer: Arc<dyn Observer>,
+    trust: Trust,
+    panics: AtomicU32,
     /// `None` between a failure and the next attempt, and after the end.
-    database: RwLock<Option<Database>>,
+    opened: RwLock<Option<Opened>>,
+}
+
+struct Opened {
+    database: Database,
+    has_panicked: AtomicBool,
+}
+
+/// Whether a file is believed to be what was written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Trust {
+    /// It is; each row is checked when it is read.
+    File,
+    /// It is checked as a whole when it is opened, which takes as long as reading it.
+    Nothing,
 }
 
 /// Why the database could not do something.
@@ -39,7 +60,7 @@ pub(crate) struct Engine {
 pub(crate) enum Fault {
     /// The disk, or the database.
     Database(redb::Error),
-    /// It panicked, as it may when a file was changed behind its back.
+    /// It panicked.
     Panicked(String),
     /// It is not open.
     Closed,
@@ -72,26 +93,28 @@ impl<E: Into<redb::Error>> From<E> for Fault {
 }
 
 impl Engine {
-    pub(crate) fn new(disk: Box<dyn Disk>, observer: Arc<dyn Observer>) -> Self {
+    pub(crate) fn new(disk: Box<dyn Disk>, observer: Arc<dyn Observer>, trust: Trust) -> Self {
         Self {
             disk,
             observer,
-            database: RwLock::new(None),
+            trust,
+            panics: AtomicU32::new(0),
+            opened: RwLock::new(None),
         }
     }
 
     /// Opens the database, or makes one where there is nothing.
     pub(crate) fn open(&self) -> Result<(), Fault> {
-        *self.database.write() = Some(self.opened()?);
+        *self.opened.write() = Some(self.opened()?);
         Ok(())
     }
 
     /// Leaves the database as its disk has it and opens it anew.
     pub(crate) fn reopen(&self) -> Result<(), Fault> {
-        let mut database = self.database.write();
-        close(database.take());
+        let mut opened = self.opened.write();
+        self.close(opened.take());
         self.forget_cached()?;
-        *database = Some(self.opened()?);
+        *opened = Some(self.opened()?);
         Ok(())
     }
 
@@ -103,12 +126,25 @@ impl Engine {
 
     /// Closes the database.
     pub(crate) fn shut(&self) {
-        close(self.database.write().take());
+        let mut opened = self.opened.write();
+        self.close(opened.take());
     }
 
-    fn opened(&self) -> Result<Database, Fault> {
+    /// Leaves the database open for ever, because closing one writes to it: what is damaged stays as it is.
+    pub(crate) fn abandon(&self) {
+        std::mem::forget(self.opened.write().take());
+    }
+
+    fn opened(&self) -> Result<Opened, Fault> {
+        let panics = self.panics.load(Ordering::Relaxed);
+        if panics >= PANICS_MAX {
+            return Err(Fault::Panicked(format!(
+                "{panics} times, and is not used any more"
+            )));
+        }
         let mut builder = Builder::new();
         builder.set_cache_size(CACHE_BYTES);
+        builder.set_check_integrity_on_open(self.trust == Trust::Nothing);
         let observer = Arc::clone(&self.observer);
         builder.set_repair_callback(move |repair| {
             // Never negative, and at most 1.
@@ -120,7 +156,28 @@ impl Engine {
             let percent = (repair.progress() * 100.0) as u64;
             observer.progress("checking the store", percent, 100);
         });
-        unwinding(|| Ok(self.disk.open(&builder)?))
+        let database = self.unwinding(|| Ok(self.disk.open(&builder)?))?;
+        Ok(Opened {
+            database,
+            has_panicked: AtomicBool::new(false),
+        })
+    }
+
+    fn close(&self, opened: Option<Opened>) {
+        let Some(Opened {
+            database,
+            has_panicked,
+        }) = opened
+        else {
+            return;
+        };
+        if has_panicked.into_inner() {
+            std::mem::forget(database);
+            return;
+        }
+        // What it could not write is written after it is opened again.
+        let closed = self.unwinding(|| Ok(database.close()?));
+        drop(closed);
     }
 
     /// Puts and deletes rows, all or none; returns the bytes of rows that were put.
@@ -134,12 +191,26 @@ impl Engine {
         work: impl FnOnce(&WriteTransaction) -> Result<T, redb::Error>,
     ) -> Result<T, Fault> {
         self.with(|database| {
-            let mut transaction = database.begin_write()?;
-            transaction.set_two_phase_commit(true);
-            transaction.set_quick_repair(true);
-            let done = work(&transaction)?;
-            transaction.commit()?;
-            Ok(done)
+            let transaction = self.unwinding(|| {
+                let mut transaction = database.begin_write()?;
+                transaction.set_two_phase_commit(true);
+                transaction.set_quick_repair(true);
+                Ok(transaction)
+            })?;
+            match self.unwinding(|| Ok(work(&transaction)?)) {
+                Ok(done) => {
+                    self.unwinding(|| Ok(transaction.commit()?))?;
+                    Ok(done)
+                }
+                Err(fault @ Fault::Panicked(_)) => {
+                    std::mem::forget(transaction);
+                    Err(fault)
+                }
+                Err(fault) => {
+                    self.unwinding(|| Ok(transaction.abort()?)).ok();
+                    Err(fault)
+                }
+            }
         })
     }
 
@@ -149,36 +220,41 @@ impl Engine {
         work: impl FnOnce(&ReadTransaction) -> Result<T, E>,
     ) -> Result<T, E> {
         self.with(|database| {
-            let transaction = database.begin_read()?;
-            Ok(work(&transaction))
+            self.unwinding(|| {
+                let transaction = database.begin_read()?;
+                Ok(work(&transaction))
+            })
         })?
     }
 
     fn with<T>(&self, work: impl FnOnce(&Database) -> Result<T, Fault>) -> Result<T, Fault> {
-        let database = self.database.read();
-        let database = database.as_ref().ok_or(Fault::Closed)?;
-        unwinding(|| work(database))
+        let opened = self.opened.read();
+        let opened = opened.as_ref().ok_or(Fault::Closed)?;
+        if opened.has_panicked.load(Ordering::Acquire) {
+            return Err(Fault::Panicked("before".to_owned()));
+        }
+        let done = work(&opened.database);
+        if matches!(done, Err(Fault::Panicked(_))) {
+            opened.has_panicked.store(true, Ordering::Release);
+        }
+        done
+    }
+
+    fn unwinding<T>(&self, work: impl FnOnce() -> Result<T, Fault>) -> Result<T, Fault> {
+        match std::panic::catch_unwind(AssertUnwindSafe(work)) {
+            Ok(outcome) => outcome,
+            Err(panic) => {
+                self.panics.fetch_add(1, Ordering::Relaxed);
+                let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+                let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
+                Err(Fault::Panicked(text.unwrap_or_default()))
+            }
+        }
     }
 }
 
-/// What closing a database could not write is written after it is opened again.
-fn close(database: Option<Database>) {
-    unwinding(|| {
-        drop(database);
-        Ok(())
-    })
-    .ok();
-}
-
-/// A damaged file may make redb panic; that must not end the broker. The database is dropped then, or not used again
-/// before it is opened anew.
-pub(crate) fn unwinding<T>(work: impl FnOnce() -> Result<T, Fault>) -> Result<T, Fault> {
-    match std::panic::catch_unwind(AssertUnwindSafe(work)) {
-        Ok(outcome) => outcome,
-        Err(panic) => {
-            let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-            let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
-            Err(Fault::Panicked(text.unwrap_or_default()))
-        }
+impl Drop for Engine {
+    fn drop(&mut self) {
+        self.shut();
     }
 }

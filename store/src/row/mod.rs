@@ -62,19 +62,28 @@ impl fmt::Display for Key<'_> {
     }
 }
 
-/// A row that is not what was written.
+/// A row, or a table, that is not what was written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Damaged {
-    pub(crate) table: Table,
-    pub(crate) key: String,
-    pub(crate) what: &'static str,
+    table: Table,
+    /// `None`: the table as a whole.
+    key: Option<String>,
+    what: &'static str,
 }
 
 impl Damaged {
     pub(crate) fn new(table: Table, key: Key<'_>, what: &'static str) -> Self {
         Self {
             table,
-            key: key.to_string(),
+            key: Some(key.to_string()),
+            what,
+        }
+    }
+
+    pub(crate) fn table(table: Table, what: &'static str) -> Self {
+        Self {
+            table,
+            key: None,
             what,
         }
     }
@@ -82,7 +91,10 @@ impl Damaged {
 
 impl fmt::Display for Damaged {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "table {}, row {}: {}", self.table, self.key, self.what)
+        match &self.key {
+            Some(key) => write!(f, "table {}, row {key}: {}", self.table, self.what),
+            None => write!(f, "table {}: {}", self.table, self.what),
+        }
     }
 }
 

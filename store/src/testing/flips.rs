@@ -3,6 +3,7 @@
 use super::run::{Run, block_on};
 use super::world::{Damage, World};
 use super::{Dice, Kind, Plate, Tally};
+use crate::engine::Trust;
 use crate::observer::Unobserved;
 use crate::options::Options;
 use crate::recovered::Recovered;
@@ -10,7 +11,7 @@ use crate::store::Store;
 use crate::ticket::Ticket;
 use std::sync::Arc;
 
-pub(super) fn run(seed: u64) -> Result<Tally, String> {
+pub(super) fn run(seed: u64, trust: Trust) -> Result<Tally, String> {
     let mut run = Run::new(Kind::BitFlips, seed)?;
     let store = run.open()?;
     for _ in 0..8 {
@@ -22,8 +23,7 @@ pub(super) fn run(seed: u64) -> Result<Tally, String> {
     let image = run.plate.image();
     let mut dice = Dice::new(seed);
     for flips in [1, 1, 8, 64] {
-        let plate = flipped(&image, flips, &mut dice);
-        tally += look(&run, plate)?;
+        tally += look(&run, flipped(&image, flips, &mut dice), trust)?;
     }
     Ok(tally)
 }
@@ -39,13 +39,14 @@ fn flipped(image: &[u8], flips: u32, dice: &mut Dice) -> Plate {
     Plate::with_image(0, image)
 }
 
-fn look(run: &Run, plate: Plate) -> Result<Tally, String> {
+fn look(run: &Run, plate: Plate, trust: Trust) -> Result<Tally, String> {
     let mut tally = Tally {
         troubles: 1,
         ..Tally::default()
     };
     let options = Options::new("");
-    let (store, recovered) = match Store::open_on(Box::new(plate), options, Arc::new(Unobserved)) {
+    let disk = Box::new(plate);
+    let (store, recovered) = match Store::open_trusting(disk, &options, Arc::new(Unobserved), trust) {
         Ok(opened) => opened,
         Err(_) => {
             tally.refused = 1;

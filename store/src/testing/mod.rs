@@ -10,4 +10,4 @@ mod world;
 
 pub use dice::Dice;
 pub use plate::{Plate, Trouble};
-pub use run::{Kind, Tally, run};
+pub use run::{Kind, Tally, block_on, run};

@@ -5,7 +5,7 @@
 
 use super::Dice;
 use crate::engine::Disk;
-use parking_lot::Mutex;
+use parking_lot::{Condvar, Mutex};
 use redb::{Builder, Database, DatabaseError, StorageBackend};
 use std::collections::BTreeSet;
 use std::io;
@@ -17,7 +17,14 @@ const BLOCK_BYTES: u64 = 4096;
 
 /// A disk. A clone is the same disk.
 #[derive(Clone, Debug)]
-pub struct Plate(Arc<Mutex<Inner>>);
+pub struct Plate(Arc<Mutex<Inner>>, Arc<Brake>);
+
+/// Holds up syncs.
+#[derive(Debug, Default)]
+struct Brake {
+    on: Mutex<bool>,
+    off: Condvar,
+}
 
 #[derive(Debug)]
 struct Inner {
@@ -77,18 +84,32 @@ impl Plate {
     #[must_use]
     pub fn with_image(seed: u64, image: Vec<u8>) -> Self {
         let blocks = (0..(image.len() as u64).div_ceil(BLOCK_BYTES)).collect();
-        Self(Arc::new(Mutex::new(Inner {
-            seen: image.clone(),
-            durable: image,
-            unsynced: Vec::new(),
-            dice: Dice::new(seed),
-            trouble: None,
-            powered: true,
-            era: 0,
-            blocks,
-            blocks_max: u64::MAX,
-            happened: 0,
-        })))
+        Self(
+            Arc::new(Mutex::new(Inner {
+                seen: image.clone(),
+                durable: image,
+                unsynced: Vec::new(),
+                dice: Dice::new(seed),
+                trouble: None,
+                powered: true,
+                era: 0,
+                blocks,
+                blocks_max: u64::MAX,
+                happened: 0,
+            })),
+            Arc::default(),
+        )
+    }
+
+    /// From now on, syncs take until [`Plate::release`].
+    pub fn brake(&self) {
+        *self.1.on.lock() = true;
+    }
+
+    /// Lets syncs go on.
+    pub fn release(&self) {
+        *self.1.on.lock() = false;
+        self.1.off.notify_all();
     }
 
     /// What is on it now.
@@ -195,6 +216,11 @@ impl StorageBackend for Head {
     }
 
     fn sync_data(&self) -> io::Result<()> {
+        let mut on = self.plate.1.on.lock();
+        while *on {
+            self.plate.1.off.wait(&mut on);
+        }
+        drop(on);
         self.with(|inner| {
             inner.count()?;
             if inner.sync_fails() {

@@ -4,6 +4,7 @@ use super::flips;
 use super::world::{Client, Copy, Damage, World, happen, message, record};
 use super::{Dice, Plate, Trouble};
 use crate::change::{Change, MessageRecord};
+use crate::engine::Trust;
 use crate::journal::Health;
 use crate::observer::{Committed, Observer};
 use crate::options::{Durability, Options};
@@ -27,13 +28,21 @@ pub enum Kind {
     FailedSync,
     /// There is no room for a while.
     DiskFull,
-    /// Bits of a closed store are not what they were.
+    /// Bits of a closed store are not what they were. Redb may abort the process: run it in one of its own.
     BitFlips,
+    /// The same, opened as after a start that ended in the middle: the file is not trusted.
+    BitFlipsChecked,
 }
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::PowerLoss, Self::FailedSync, Self::DiskFull, Self::BitFlips];
+    pub const ALL: [Self; 5] = [
+        Self::PowerLoss,
+        Self::FailedSync,
+        Self::DiskFull,
+        Self::BitFlips,
+        Self::BitFlipsChecked,
+    ];
 }
 
 impl fmt::Display for Kind {
@@ -43,6 +52,7 @@ impl fmt::Display for Kind {
             Self::FailedSync => "failed-sync",
             Self::DiskFull => "disk-full",
             Self::BitFlips => "bit-flips",
+            Self::BitFlipsChecked => "bit-flips-checked",
         })
     }
 }
@@ -74,8 +84,10 @@ impl std::ops::AddAssign for Tally {
 /// # Errors
 /// How the store broke a promise.
 pub fn run(kind: Kind, seed: u64) -> Result<Tally, String> {
-    if kind == Kind::BitFlips {
-        return flips::run(seed);
+    match kind {
+        Kind::BitFlips => return flips::run(seed, Trust::File),
+        Kind::BitFlipsChecked => return flips::run(seed, Trust::Nothing),
+        Kind::PowerLoss | Kind::FailedSync | Kind::DiskFull => {}
     }
     let mut run = Run::new(kind, seed)?;
     let lives = 1 + run.dice.below(3);
@@ -195,7 +207,7 @@ impl Run {
                 after: self.dice.below(16),
                 more: self.dice.below(3),
             }),
-            Kind::DiskFull | Kind::BitFlips => None,
+            Kind::DiskFull | Kind::BitFlips | Kind::BitFlipsChecked => None,
         }
     }
 
@@ -368,7 +380,7 @@ impl Wake for Unpark {
 }
 
 /// Waits for a future on this thread.
-pub(super) fn block_on<F: Future>(future: F) -> F::Output {
+pub fn block_on<F: Future>(future: F) -> F::Output {
     let mut future = std::pin::pin!(future);
     let waker = Waker::from(Arc::new(Unpark(thread::current())));
     let mut context = Context::from_waker(&waker);
