@@ -10,9 +10,9 @@ mod swap;
 
 pub use catalogue::catalogue;
 
-use crate::broker::{Gate, Queues, Running, Setup};
+use crate::broker::{Gate, Kind, Queues, Running, Setup, Storage, Transport};
 use crate::failure::Result;
-use crate::load::{Pace, Shape, Until};
+use crate::load::{Batch, Pace, Shape, Until};
 use crate::measure::Figures;
 use crate::wire::Version;
 use std::time::Duration;
@@ -27,6 +27,10 @@ pub struct Case {
     pub gate: Gate,
     /// How much may wait for a client.
     pub queues: Queues,
+    /// What clients connect over.
+    pub transport: Transport,
+    /// What outlives the broker.
+    pub storage: Storage,
     /// Whether it runs without being asked for by name.
     pub by_default: bool,
     /// Only Sluice can do it.
@@ -72,7 +76,7 @@ pub struct Terms {
     pub measured: Duration,
     /// In the place of every case's own window.
     pub window: Option<u64>,
-    /// In the place of every case's own burst.
+    /// Most messages in one write, in the place of every case's own batches.
     pub burst: Option<u64>,
     /// Numbers of clients, subscriptions and messages are divided by this.
     pub divisor: usize,
@@ -88,11 +92,11 @@ impl Terms {
             Pace::Window {
                 until: until @ Until::Delivered,
                 outstanding,
-                burst,
+                batch,
             } => Pace::Window {
                 until,
                 outstanding: self.window.unwrap_or(outstanding),
-                burst: self.burst.or(burst),
+                batch: self.burst.map_or(batch, Batch::AtMost),
             },
             other => other,
         }
@@ -121,8 +125,15 @@ impl Case {
         Setup {
             gate: self.gate,
             queues: self.queues,
+            transport: self.transport,
+            storage: self.storage,
             version: terms.version,
         }
+    }
+
+    /// Whether it can be measured of this broker.
+    pub fn suits(&self, terms: &Terms, kind: Kind) -> bool {
+        self.setup(terms).is_known_to(kind) && (!self.sluice_only || kind == Kind::Sluice)
     }
 
     /// Whether a pattern of the command line means it: its name, or the beginning of it up to a `-` or `:`.
