@@ -1,5 +1,6 @@
 //! All cases, in the order of tables.
 
+use super::durable::{Load, Presence};
 use super::{Case, Exchange, What};
 use crate::broker::{Gate, Queues, Storage, Transport};
 use crate::load::{Batch, Pace, Shape, Until};
@@ -15,6 +16,7 @@ pub fn catalogue() -> Vec<Case> {
     cases.extend(paced());
     cases.extend(encrypted());
     cases.extend(quantities());
+    cases.extend(durable());
     cases.extend(gates());
     cases
 }
@@ -221,6 +223,50 @@ fn quantities() -> Vec<Case> {
     ]
 }
 
+/// What a broker that keeps messages on disk acknowledges, and what that costs those that need not be kept.
+fn durable() -> Vec<Case> {
+    let on_disk = |case| Case {
+        storage: Storage::Disk,
+        ..case
+    };
+    let load = |(name, publishers, subscribers, presence)| {
+        let about =
+            "QoS 1 from publishers with one message on its way each, for sessions on disk; beside a raw log";
+        let load = Load {
+            publishers,
+            subscribers,
+            presence,
+        };
+        on_disk(case(name, about, What::Durable(load)))
+    };
+    let loads = [
+        ("durable-offline-1", 1, 1, Presence::Offline),
+        ("durable-offline-10", 10, 1, Presence::Offline),
+        ("durable-offline-100", 100, 1, Presence::Offline),
+        ("durable-offline-1000", 1000, 1, Presence::Offline),
+        ("durable-offline-100-to-10", 100, 10, Presence::Offline),
+        ("durable-online-1", 1, 1, Presence::Online),
+        ("durable-online-10", 10, 1, Presence::Online),
+        ("durable-online-100", 100, 1, Presence::Online),
+        ("durable-online-1000", 1000, 1, Presence::Online),
+    ];
+    let mut cases: Vec<Case> = loads.map(load).into();
+    for qos in [0, 1] {
+        let fan_in = |name| {
+            let about =
+                "the fan-in (64 B), of which nothing outlives its connections, without and with a disk";
+            let what = exchange(FAN_IN, qos, 64, window(20));
+            let sluice_only = true;
+            Case {
+                sluice_only,
+                ..case(format!("disk-fanin-q{qos}:{name}"), about, what)
+            }
+        };
+        cases.extend([fan_in("plain"), on_disk(fan_in("always"))]);
+    }
+    cases
+}
+
 fn gates() -> Vec<Case> {
     let gates = [
         ("plain", Gate::Plain),
@@ -275,6 +321,7 @@ mod tests {
         assert_eq!(meant("fanout-1-100"), 4);
         assert_eq!(meant("fanin-50-1-q0-64"), 1);
         assert_eq!(meant("auth-fanin-q0"), 8);
+        assert_eq!((meant("durable-offline-1"), meant("durable-offline")), (1, 5));
         assert_eq!(meant("fan"), 0);
     }
 }

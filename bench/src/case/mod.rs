@@ -2,6 +2,7 @@
 
 mod catalogue;
 mod connections;
+mod durable;
 mod exchange;
 mod retained;
 mod stalled;
@@ -52,6 +53,8 @@ enum What {
     Retained { count: usize },
     /// A subscriber stops reading.
     Stalled,
+    /// Messages for sessions that outlive their clients are acknowledged.
+    Durable(durable::Load),
     /// A policy is replaced under load.
     Swap { clients: usize },
 }
@@ -116,6 +119,7 @@ impl Case {
             What::Subscriptions { count, with_load } => subscriptions::run(broker, terms, count, with_load),
             What::Retained { count } => retained::run(broker, terms, count),
             What::Stalled => stalled::run(broker, terms),
+            What::Durable(load) => durable::run(broker, terms, load),
             What::Swap { clients } => swap::run(broker, terms, clients),
         }
     }
