@@ -27,10 +27,13 @@ type Tree = SubscriptionTree<u64, Route>;
 const MATCHES: u32 = 1_000_000;
 
 /// Each runs in a process of its own: what an earlier one left in the allocator would hide what a later one needs.
-const SCENARIOS: [(&str, fn()); 7] = [
+const SCENARIOS: [(&str, fn()); 8] = [
     ("site/<1000>/dev/<1000>/+", || subscriptions(dense)),
     ("site/<1000>/dev/<unique>/+", || subscriptions(sparse)),
     ("<36 byte unique>/+/state/#", || subscriptions(uuid)),
+    ("bench/+/s<unique>/# and bench/g<unique>/+/state", || {
+        subscriptions(beside)
+    }),
     ("one filter, each a subscriber", crowd),
     ("retained site/<1000>/dev/<1000>/temperature", || {
         retained(|number| format!("site/{}/dev/{}/temperature", number / 1_000, number % 1_000));
@@ -64,6 +67,15 @@ fn dense(number: u32) -> String {
 
 fn sparse(number: u32) -> String {
     format!("site/{}/dev/{number}/+", number % 1_000)
+}
+
+/// Next to the topic "elsewhere", which has to be told from them.
+fn beside(number: u32) -> String {
+    if number.is_multiple_of(2) {
+        format!("bench/+/s{number}/#")
+    } else {
+        format!("bench/g{number}/+/state")
+    }
 }
 
 fn uuid(number: u32) -> String {

@@ -25,11 +25,5 @@ pub(super) fn launch(script: &Path, setup: Setup, port: u16) -> Launch {
         // Unless it is told otherwise it stops after 1.4 GiB or so.
         command.env("NODE_OPTIONS", "--max-old-space-size=8192");
     }
-    Launch {
-        command,
-        files: Vec::new(),
-        preparations: Vec::new(),
-        credentials: None,
-        admin: None,
-    }
+    Launch::of(command)
 }

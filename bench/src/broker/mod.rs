@@ -3,6 +3,7 @@
 mod aedes;
 mod cores;
 mod guard;
+mod identity;
 mod mosquitto;
 mod rumqttd;
 mod running;
@@ -13,8 +14,10 @@ pub use guard::{SUBCOMMAND, become_broker};
 pub use running::Running;
 
 use crate::failure::Result;
+use crate::load::Encryption;
 use crate::wire::{Credentials, Version};
 use clap::{Args, ValueEnum};
+use identity::Identity;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -63,15 +66,23 @@ pub enum Gate {
     },
 }
 
-impl Gate {
-    /// Whether this broker can be set up so.
-    pub fn is_known_to(self, kind: Kind) -> bool {
-        match self {
-            Self::Plain => true,
-            Self::Grants(_) | Self::Cached | Self::Asked => kind == Kind::Sluice,
-            Self::Passwords { .. } => kind == Kind::Mosquitto,
-        }
-    }
+/// What clients speak MQTT over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Transport {
+    /// TCP.
+    Tcp,
+    /// TLS, as [`Encryption`](crate::load::Encryption) says.
+    Tls,
+}
+
+/// Where a broker keeps what is to outlive its connections.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Storage {
+    /// In memory.
+    Memory,
+    /// On disk, as safely as it can: Sluice syncs before it acknowledges; Mosquitto writes everything down every half
+    /// hour and when it ends, and acknowledges meanwhile.
+    Disk,
 }
 
 /// How much may wait for a client.
@@ -90,8 +101,25 @@ pub struct Setup {
     pub gate: Gate,
     /// How much may wait.
     pub queues: Queues,
+    /// What clients will connect over.
+    pub transport: Transport,
+    /// What outlives the broker.
+    pub storage: Storage,
     /// The version that clients will speak.
     pub version: Version,
+}
+
+impl Setup {
+    /// Whether this broker can be set up so, as it is installed here.
+    pub fn is_known_to(&self, kind: Kind) -> bool {
+        let decides = match self.gate {
+            Gate::Plain => true,
+            Gate::Grants(_) | Gate::Cached | Gate::Asked => kind == Kind::Sluice,
+            Gate::Passwords { .. } => kind == Kind::Mosquitto,
+        };
+        let is_simple = self.transport == Transport::Tcp && self.storage == Storage::Memory;
+        decides && (is_simple || matches!(kind, Kind::Sluice | Kind::Mosquitto))
+    }
 }
 
 /// Where brokers are. Relative paths start from the current directory, which is meant to be the repository's root.
@@ -137,8 +165,23 @@ struct Launch {
     /// To be run before, when the files are there.
     preparations: Vec<Command>,
     credentials: Option<Credentials>,
+    encryption: Option<Encryption>,
     /// Where its admin socket will be.
     admin: Option<PathBuf>,
+}
+
+impl Launch {
+    /// Just this command.
+    fn of(command: Command) -> Self {
+        Self {
+            command,
+            files: Vec::new(),
+            preparations: Vec::new(),
+            credentials: None,
+            encryption: None,
+            admin: None,
+        }
+    }
 }
 
 impl Installed {
@@ -169,12 +212,17 @@ impl Installed {
         let port = running::free_port()?;
         let directory = std::path::absolute(directory.join(self.kind.to_string()))
             .map_err(|error| crate::failure::Failure::new(error.to_string()))?;
-        let launch = match self.kind {
+        let mut launch = match self.kind {
             Kind::Sluice => sluice::launch(&self.program, &self.policy, setup, port, &directory)?,
             Kind::Mosquitto => mosquitto::launch(&self.program, setup, port, &directory),
             Kind::Rumqttd => rumqttd::launch(&self.program, setup, port, &directory),
             Kind::Aedes => aedes::launch(&self.program, setup, port),
         };
+        if setup.transport == Transport::Tls {
+            let Identity { files, encryption } = Identity::new()?;
+            launch.files.extend(files);
+            launch.encryption = Some(encryption);
+        }
         Running::start(self, launch, setup.version, port, &directory, cores)
     }
 

@@ -1,6 +1,7 @@
 //! Mosquitto: sessions in memory, without Nagle's delays, queues raised.
 
-use super::{Gate, Launch, Queues, Setup, first_line};
+use super::identity::{CERTIFICATE, KEY};
+use super::{Gate, Launch, Queues, Setup, Storage, Transport, first_line};
 use crate::failure::Result;
 use crate::wire::Credentials;
 use std::fmt::Write as _;
@@ -21,11 +22,8 @@ pub(super) fn launch(program: &Path, setup: Setup, port: u16, directory: &Path) 
     let mut command = Command::new(program);
     command.arg("-c").arg(directory.join(CONFIG));
     let mut launch = Launch {
-        command,
         files: vec![(CONFIG, config(setup, port, directory))],
-        preparations: Vec::new(),
-        credentials: None,
-        admin: None,
+        ..Launch::of(command)
     };
     if let Gate::Passwords { acl_patterns } = setup.gate {
         launch.files.push((PASSWORDS, format!("{USER}:{USER}\n")));
@@ -43,10 +41,23 @@ pub(super) fn launch(program: &Path, setup: Setup, port: u16, directory: &Path) 
 }
 
 fn config(setup: Setup, port: u16, directory: &Path) -> String {
+    let file = |name| directory.join(name).display().to_string();
     let mut text = format!(
-        "listener {port} 127.0.0.1\npersistence false\nset_tcp_nodelay true\nmax_connections -1\n\
+        "listener {port} 127.0.0.1\nset_tcp_nodelay true\nmax_connections -1\n\
          sys_interval 0\nlog_type error\nlog_type warning\n"
     );
+    // Writing to a string does not fail.
+    let _ = match setup.storage {
+        Storage::Memory => writeln!(text, "persistence false"),
+        Storage::Disk => writeln!(
+            text,
+            "persistence true\npersistence_location {}/",
+            directory.display()
+        ),
+    };
+    if setup.transport == Transport::Tls {
+        let _ = writeln!(text, "certfile {}\nkeyfile {}", file(CERTIFICATE), file(KEY));
+    }
     if rustix::process::getuid().is_root() {
         // Otherwise it becomes a user who may not read these files.
         text.push_str("user root\n");
@@ -55,7 +66,6 @@ fn config(setup: Setup, port: u16, directory: &Path) -> String {
         // 0 would be without a bound in flight, with which 2.0 slows down and grows.
         text.push_str("max_inflight_messages 1000\nmax_queued_messages 0\n");
     }
-    let file = |name| directory.join(name).display().to_string();
     let _ = match setup.gate {
         Gate::Passwords { acl_patterns } => {
             let acl = (acl_patterns > 0).then(|| format!("acl_file {}\n", file(ACL)));
@@ -86,6 +96,31 @@ mod tests {
     use super::*;
     use crate::wire::Version;
 
+    const PLAIN: Setup = Setup {
+        gate: Gate::Plain,
+        queues: Queues::Raised,
+        transport: Transport::Tcp,
+        storage: Storage::Memory,
+        version: Version::V311,
+    };
+
+    #[test]
+    fn encryption_and_storage_are_said_where_they_are_wanted() {
+        let text = |transport, storage| {
+            let setup = Setup {
+                transport,
+                storage,
+                ..PLAIN
+            };
+            config(setup, 7, Path::new("/d"))
+        };
+        let plain = text(Transport::Tcp, Storage::Memory);
+        assert!(plain.contains("persistence false\n") && !plain.contains("certfile"));
+        let both = text(Transport::Tls, Storage::Disk);
+        assert!(both.contains("persistence true\npersistence_location /d/\n"));
+        assert!(both.contains("certfile /d/certificate.pem\nkeyfile /d/key.pem\n"));
+    }
+
     #[test]
     fn the_pattern_that_matches_is_the_last() {
         assert_eq!(acl(1), "pattern readwrite %u/#\n");
@@ -95,15 +130,7 @@ mod tests {
 
     #[test]
     fn passwords_end_anonymous_access() {
-        let text = |gate| {
-            let (queues, version) = (Queues::Raised, Version::V311);
-            let setup = Setup {
-                gate,
-                queues,
-                version,
-            };
-            config(setup, 7, Path::new("/d"))
-        };
+        let text = |gate| config(Setup { gate, ..PLAIN }, 7, Path::new("/d"));
         assert!(text(Gate::Plain).contains("allow_anonymous true"));
         let passwords = text(Gate::Passwords { acl_patterns: 0 });
         assert!(passwords.contains("allow_anonymous false\npassword_file /d/passwords\n"));

@@ -16,11 +16,8 @@ pub(super) fn launch(program: &Path, setup: Setup, port: u16, directory: &Path) 
     let mut command = Command::new(program);
     command.arg("--config").arg(directory.join(CONFIG)).arg("--quiet");
     Launch {
-        command,
         files: vec![(CONFIG, config(port, setup.version))],
-        preparations: Vec::new(),
-        credentials: None,
-        admin: None,
+        ..Launch::of(command)
     }
 }
 

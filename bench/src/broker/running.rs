@@ -3,7 +3,7 @@
 use super::guard::guarded;
 use super::{Cores, Installed, Kind, Launch};
 use crate::failure::{During, Failure, Result};
-use crate::load::{Fleet, arrive};
+use crate::load::{Door, Fleet, arrive};
 use crate::measure::{CpuTime, Memory, cpu_time, forget_peak, memory};
 use crate::wire::{Credentials, Version};
 use rustix::process::{Pid, Signal, kill_process};
@@ -21,8 +21,10 @@ const LOG: &str = "log";
 pub struct Running {
     /// Which one.
     pub kind: Kind,
-    /// Where it listens.
-    pub address: SocketAddr,
+    /// Where it listens, and what is spoken there.
+    pub door: Door,
+    /// Where its files are.
+    pub directory: PathBuf,
     /// What its clients must show.
     pub credentials: Option<Credentials>,
     /// Its admin socket, if it has one.
@@ -69,14 +71,19 @@ impl Running {
             .during(format_args!("{command:?} cannot be run"))?;
         let mut running = Self {
             kind: broker.kind,
-            address: SocketAddr::from((Ipv4Addr::LOCALHOST, port)),
+            door: Door {
+                address: SocketAddr::from((Ipv4Addr::LOCALHOST, port)),
+                version,
+                encryption: launch.encryption,
+            },
+            directory: directory.to_path_buf(),
             credentials: launch.credentials,
             admin: launch.admin,
             program: broker.program().to_path_buf(),
             policy: broker.policy().to_path_buf(),
             child,
         };
-        running.await_ready(directory, version)?;
+        running.await_ready()?;
         Ok(running)
     }
 
@@ -105,15 +112,15 @@ impl Running {
     ///
     /// # Errors
     /// When the system refuses.
-    pub fn fleet(&self, version: Version) -> Result<Fleet> {
-        Fleet::new(self.address, version)
+    pub fn fleet(&self) -> Result<Fleet> {
+        Fleet::new(self.door.clone())
     }
 
-    fn await_ready(&mut self, directory: &Path, version: Version) -> Result<()> {
+    fn await_ready(&mut self) -> Result<()> {
         let since = Instant::now();
         loop {
             if let Ok(Some(status)) = self.child.try_wait() {
-                let log = std::fs::read_to_string(directory.join(LOG)).unwrap_or_default();
+                let log = std::fs::read_to_string(self.directory.join(LOG)).unwrap_or_default();
                 let last: Vec<&str> = log.lines().rev().take(3).collect();
                 return Err(Failure::new(format!(
                     "{} ended with {status}: {}",
@@ -121,7 +128,7 @@ impl Running {
                     last.join(" / ")
                 )));
             }
-            if TcpStream::connect(self.address).is_ok() {
+            if TcpStream::connect(self.door.address).is_ok() {
                 break;
             }
             if since.elapsed() > STARTS_WITHIN {
@@ -129,7 +136,7 @@ impl Running {
             }
             std::thread::sleep(LOOK_EVERY);
         }
-        let mut fleet = self.fleet(version)?;
+        let mut fleet = self.fleet()?;
         arrive(&mut fleet, "ready", 1, self.credentials.as_ref())?;
         forget_peak(self.pid())
     }

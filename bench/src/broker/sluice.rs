@@ -1,6 +1,7 @@
 //! Sluice: one worker, limits raised as far as the cases need.
 
-use super::{Gate, Launch, Queues, Setup, first_line};
+use super::identity::{CERTIFICATE, KEY};
+use super::{Gate, Launch, Queues, Setup, Storage, Transport, first_line};
 use crate::failure::{During, Failure, Result};
 use std::fmt::Write as _;
 use std::path::Path;
@@ -31,11 +32,9 @@ pub(super) fn launch(
     command.arg("run").arg("--config").arg(directory.join(CONFIG));
     let admin = directory.join(ADMIN);
     Ok(Launch {
-        command,
         files: vec![(CONFIG, config(&policy, setup, port, &admin))],
-        preparations: Vec::new(),
-        credentials: None,
         admin: Some(admin),
+        ..Launch::of(command)
     })
 }
 
@@ -50,10 +49,18 @@ fn config(policy: &Path, setup: Setup, port: u16, admin: &Path) -> String {
     if settings.is_some() {
         text.push_str("policies = [\"bench\"]\n");
     }
+    // Relative paths start from the directory of the configuration.
+    if setup.storage == Storage::Disk {
+        text.push_str("data_dir = \"data\"\ndurability = \"always\"\n");
+    }
+    let tls = match setup.transport {
+        Transport::Tcp => String::new(),
+        Transport::Tls => format!("tls = {{ certificate = {CERTIFICATE:?}, key = {KEY:?} }}\n"),
+    };
     // Writing to a string does not fail.
     let _ = write!(
         text,
-        "\n[[listener]]\nname = \"bench\"\naddress = \"127.0.0.1:{port}\"\n\n\
+        "\n[[listener]]\nname = \"bench\"\naddress = \"127.0.0.1:{port}\"\n{tls}\n\
          [limits]\nconnections_max = 100_000\nsessions_max = 200_000\nsubscriptions_max = 1_000_000\n\
          inflight_max = 1_000\nreceive_max = 1_000\nretained_messages_max = 4_000_000\nretained_bytes_max = \"8 GiB\"\n"
     );
@@ -78,33 +85,53 @@ mod tests {
     use super::*;
     use crate::wire::Version;
 
-    fn text(gate: Gate, queues: Queues) -> String {
-        let version = Version::V311;
-        let setup = Setup {
-            gate,
-            queues,
-            version,
-        };
+    const PLAIN: Setup = Setup {
+        gate: Gate::Plain,
+        queues: Queues::Raised,
+        transport: Transport::Tcp,
+        storage: Storage::Memory,
+        version: Version::V311,
+    };
+
+    fn text(setup: Setup) -> String {
         config(Path::new("/p.wasm"), setup, 7, Path::new("/a.sock"))
     }
 
     #[test]
     fn the_plain_broker_keeps_its_own_policy() {
-        let plain = text(Gate::Plain, Queues::Raised);
+        let plain = text(PLAIN);
         assert!(plain.contains("127.0.0.1:7") && plain.contains("socket = \"/a.sock\""));
         assert!(!plain.contains("policies") && !plain.contains("[policy"));
     }
 
     #[test]
     fn a_gate_is_a_policy_and_its_settings() {
-        let grants = text(Gate::Grants(10), Queues::Raised);
+        let gate = Gate::Grants(10);
+        let grants = text(Setup { gate, ..PLAIN });
         assert!(grants.contains("policies = [\"bench\"]"));
         assert!(grants.ends_with("file = \"/p.wasm\"\nsettings = { decide = \"grants\", grants = 10 }\n"));
     }
 
     #[test]
+    fn encryption_and_storage_are_said_where_they_are_wanted() {
+        let plain = text(PLAIN);
+        assert!(!plain.contains("tls") && !plain.contains("data_dir"));
+        let (transport, storage) = (Transport::Tls, Storage::Disk);
+        let both = text(Setup {
+            transport,
+            storage,
+            ..PLAIN
+        });
+        let tls = "\ntls = { certificate = \"certificate.pem\", key = \"key.pem\" }\n\n[limits]";
+        assert!(both.contains(tls), "{both}");
+        let storage = "data_dir = \"data\"\ndurability = \"always\"\n\n[[listener]]";
+        assert!(both.contains(storage), "{both}");
+    }
+
+    #[test]
     fn default_queues_are_not_mentioned() {
-        assert!(text(Gate::Plain, Queues::Raised).contains("queue_bytes_max"));
-        assert!(!text(Gate::Plain, Queues::Default).contains("queue_"));
+        assert!(text(PLAIN).contains("queue_bytes_max"));
+        let queues = Queues::Default;
+        assert!(!text(Setup { queues, ..PLAIN }).contains("queue_"));
     }
 }

@@ -1,8 +1,9 @@
 //! All cases, in the order of tables.
 
+use super::durable::{Load, Presence};
 use super::{Case, Exchange, What};
-use crate::broker::{Gate, Queues};
-use crate::load::{Pace, Shape, Until};
+use crate::broker::{Gate, Queues, Storage, Transport};
+use crate::load::{Batch, Pace, Shape, Until};
 
 const FAN_IN: Shape = Shape::Fan {
     publishers: 50,
@@ -13,7 +14,9 @@ const FAN_IN: Shape = Shape::Fan {
 pub fn catalogue() -> Vec<Case> {
     let mut cases = saturating();
     cases.extend(paced());
+    cases.extend(encrypted());
     cases.extend(quantities());
+    cases.extend(durable());
     cases.extend(gates());
     cases
 }
@@ -24,6 +27,8 @@ fn case(name: impl Into<String>, about: &'static str, what: What) -> Case {
         about,
         gate: Gate::Plain,
         queues: Queues::Raised,
+        transport: Transport::Tcp,
+        storage: Storage::Memory,
         by_default: true,
         sluice_only: false,
         what,
@@ -34,7 +39,7 @@ fn window(outstanding: u64) -> Pace {
     Pace::Window {
         until: Until::Delivered,
         outstanding,
-        burst: None,
+        batch: Batch::All,
     }
 }
 
@@ -88,7 +93,7 @@ fn saturating() -> Vec<Case> {
         let pace = Pace::Window {
             until: Until::Delivered,
             outstanding: 20,
-            burst: Some(1),
+            batch: Batch::AtMost(1),
         };
         cases.push(case(
             format!("fanin-single-q{qos}-64"),
@@ -110,6 +115,57 @@ fn paced() -> Vec<Case> {
             )
         })
         .into()
+}
+
+/// What messages and connections cost over TLS. Publishers make records of a fixed number of messages.
+fn encrypted() -> Vec<Case> {
+    let fan_in = |batch, payload_bytes| {
+        let pace = Pace::Window {
+            until: Until::Delivered,
+            outstanding: 20,
+            batch,
+        };
+        exchange(FAN_IN, 0, payload_bytes, pace)
+    };
+    let cases = [
+        case(
+            "tls-fanin-q0-64",
+            "50 publishers to 1 subscriber over TLS 1.3, 10 messages in each of the publishers' records",
+            fan_in(Batch::Exactly(10), 64),
+        ),
+        case(
+            "tls-fanin-q0-1024",
+            "the same with 1 KiB, which makes records of 10 KiB",
+            fan_in(Batch::Exactly(10), 1024),
+        ),
+        case(
+            "tls-fanin-records-q0-64",
+            "the same with 64 B and every message in a record of its own, 10 records in a write",
+            fan_in(Batch::Records(10), 64),
+        ),
+        case(
+            "tls-fanin-single-q0-64",
+            "the same with every record in a write of its own, publishers in turn",
+            fan_in(Batch::Records(1), 64),
+        ),
+        case(
+            "tls-idle-10k",
+            "resident memory of 10,000 TLS connections that do nothing",
+            What::Idle { clients: 10_000 },
+        ),
+        case(
+            "tls-connect",
+            "TLS handshake without resumption, CONNECT, CONNACK, DISCONNECT over and over, 32 at a time",
+            What::Connects,
+        ),
+    ];
+    cases
+        .into_iter()
+        .map(|case| Case {
+            transport: Transport::Tls,
+            ..case
+        })
+        .collect()
 }
 
 fn quantities() -> Vec<Case> {
@@ -167,6 +223,50 @@ fn quantities() -> Vec<Case> {
     ]
 }
 
+/// What a broker that keeps messages on disk acknowledges, and what that costs those that need not be kept.
+fn durable() -> Vec<Case> {
+    let on_disk = |case| Case {
+        storage: Storage::Disk,
+        ..case
+    };
+    let load = |(name, publishers, subscribers, presence)| {
+        let about =
+            "QoS 1 from publishers with one message on its way each, for sessions on disk; beside a raw log";
+        let load = Load {
+            publishers,
+            subscribers,
+            presence,
+        };
+        on_disk(case(name, about, What::Durable(load)))
+    };
+    let loads = [
+        ("durable-offline-1", 1, 1, Presence::Offline),
+        ("durable-offline-10", 10, 1, Presence::Offline),
+        ("durable-offline-100", 100, 1, Presence::Offline),
+        ("durable-offline-1000", 1000, 1, Presence::Offline),
+        ("durable-offline-100-to-10", 100, 10, Presence::Offline),
+        ("durable-online-1", 1, 1, Presence::Online),
+        ("durable-online-10", 10, 1, Presence::Online),
+        ("durable-online-100", 100, 1, Presence::Online),
+        ("durable-online-1000", 1000, 1, Presence::Online),
+    ];
+    let mut cases: Vec<Case> = loads.map(load).into();
+    for qos in [0, 1] {
+        let fan_in = |name| {
+            let about =
+                "the fan-in (64 B), of which nothing outlives its connections, without and with a disk";
+            let what = exchange(FAN_IN, qos, 64, window(20));
+            let sluice_only = true;
+            Case {
+                sluice_only,
+                ..case(format!("disk-fanin-q{qos}:{name}"), about, what)
+            }
+        };
+        cases.extend([fan_in("plain"), on_disk(fan_in("always"))]);
+    }
+    cases
+}
+
 fn gates() -> Vec<Case> {
     let gates = [
         ("plain", Gate::Plain),
@@ -221,6 +321,7 @@ mod tests {
         assert_eq!(meant("fanout-1-100"), 4);
         assert_eq!(meant("fanin-50-1-q0-64"), 1);
         assert_eq!(meant("auth-fanin-q0"), 8);
+        assert_eq!((meant("durable-offline-1"), meant("durable-offline")), (1, 5));
         assert_eq!(meant("fan"), 0);
     }
 }

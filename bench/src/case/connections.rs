@@ -20,7 +20,7 @@ const SETTLED: Duration = Duration::from_secs(1);
 
 pub(super) fn idle(broker: &Running, terms: &Terms, clients: usize) -> Result<Figures> {
     let clients = terms.scaled(clients);
-    let mut fleet = broker.fleet(terms.version)?;
+    let mut fleet = broker.fleet()?;
     let (before, cpu_before) = (broker.memory()?, broker.cpu_time()?);
     let arrival = arrive(&mut fleet, "idle", clients, broker.credentials.as_ref())?;
     let cpu = broker.cpu_time()?.since(cpu_before);
@@ -43,7 +43,7 @@ pub(super) fn idle(broker: &Running, terms: &Terms, clients: usize) -> Result<Fi
 }
 
 pub(super) fn connects(broker: &Running, terms: &Terms) -> Result<Figures> {
-    let mut fleet = broker.fleet(terms.version)?;
+    let mut fleet = broker.fleet()?;
     let mut cycles = Cycles::default();
     for slot in 0..CONCURRENT {
         let hello = connect(

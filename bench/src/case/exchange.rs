@@ -7,7 +7,7 @@ use crate::load::{Fleet, Flow, Traffic};
 use crate::measure::Figures;
 
 pub(super) fn run(broker: &Running, terms: &Terms, exchange: Exchange) -> Result<Figures> {
-    let mut fleet = broker.fleet(terms.version)?;
+    let mut fleet = broker.fleet()?;
     let mut traffic = prepare(broker, &mut fleet, terms, exchange)?;
     let before = broker.memory()?;
     let outcome = traffic.run(&mut fleet, &|| broker.cpu_time())?;

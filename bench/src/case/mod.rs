@@ -2,6 +2,7 @@
 
 mod catalogue;
 mod connections;
+mod durable;
 mod exchange;
 mod retained;
 mod stalled;
@@ -10,9 +11,9 @@ mod swap;
 
 pub use catalogue::catalogue;
 
-use crate::broker::{Gate, Queues, Running, Setup};
+use crate::broker::{Gate, Kind, Queues, Running, Setup, Storage, Transport};
 use crate::failure::Result;
-use crate::load::{Pace, Shape, Until};
+use crate::load::{Batch, Pace, Shape, Until};
 use crate::measure::Figures;
 use crate::wire::Version;
 use std::time::Duration;
@@ -27,6 +28,10 @@ pub struct Case {
     pub gate: Gate,
     /// How much may wait for a client.
     pub queues: Queues,
+    /// What clients connect over.
+    pub transport: Transport,
+    /// What outlives the broker.
+    pub storage: Storage,
     /// Whether it runs without being asked for by name.
     pub by_default: bool,
     /// Only Sluice can do it.
@@ -48,6 +53,8 @@ enum What {
     Retained { count: usize },
     /// A subscriber stops reading.
     Stalled,
+    /// Messages for sessions that outlive their clients are acknowledged.
+    Durable(durable::Load),
     /// A policy is replaced under load.
     Swap { clients: usize },
 }
@@ -72,7 +79,7 @@ pub struct Terms {
     pub measured: Duration,
     /// In the place of every case's own window.
     pub window: Option<u64>,
-    /// In the place of every case's own burst.
+    /// Most messages in one write, in the place of every case's own batches.
     pub burst: Option<u64>,
     /// Numbers of clients, subscriptions and messages are divided by this.
     pub divisor: usize,
@@ -88,11 +95,11 @@ impl Terms {
             Pace::Window {
                 until: until @ Until::Delivered,
                 outstanding,
-                burst,
+                batch,
             } => Pace::Window {
                 until,
                 outstanding: self.window.unwrap_or(outstanding),
-                burst: self.burst.or(burst),
+                batch: self.burst.map_or(batch, Batch::AtMost),
             },
             other => other,
         }
@@ -112,6 +119,7 @@ impl Case {
             What::Subscriptions { count, with_load } => subscriptions::run(broker, terms, count, with_load),
             What::Retained { count } => retained::run(broker, terms, count),
             What::Stalled => stalled::run(broker, terms),
+            What::Durable(load) => durable::run(broker, terms, load),
             What::Swap { clients } => swap::run(broker, terms, clients),
         }
     }
@@ -121,8 +129,15 @@ impl Case {
         Setup {
             gate: self.gate,
             queues: self.queues,
+            transport: self.transport,
+            storage: self.storage,
             version: terms.version,
         }
+    }
+
+    /// Whether it can be measured of this broker.
+    pub fn suits(&self, terms: &Terms, kind: Kind) -> bool {
+        self.setup(terms).is_known_to(kind) && (!self.sluice_only || kind == Kind::Sluice)
     }
 
     /// Whether a pattern of the command line means it: its name, or the beginning of it up to a `-` or `:`.

@@ -63,7 +63,7 @@ impl Counts {
 
 pub(super) fn run(broker: &Running, terms: &Terms, count: usize) -> Result<Figures> {
     let count = terms.scaled(count);
-    let mut fleet = broker.fleet(terms.version)?;
+    let mut fleet = broker.fleet()?;
     let publishers = arrive(&mut fleet, "keep", PUBLISHERS, broker.credentials.as_ref())?.clients;
     let before = broker.memory()?;
     publish(&mut fleet, &publishers, count)?;

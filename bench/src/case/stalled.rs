@@ -4,7 +4,7 @@ use super::{Exchange, Terms, exchange};
 use crate::broker::Running;
 use crate::clock::{nanos, now};
 use crate::failure::Result;
-use crate::load::{Pace, Shape, Until};
+use crate::load::{Batch, Pace, Shape, Until};
 use crate::measure::{Figures, Measure};
 
 const FLOOD: Exchange = Exchange {
@@ -17,12 +17,12 @@ const FLOOD: Exchange = Exchange {
     pace: Pace::Window {
         until: Until::Acknowledged,
         outstanding: 100,
-        burst: None,
+        batch: Batch::All,
     },
 };
 
 pub(super) fn run(broker: &Running, terms: &Terms) -> Result<Figures> {
-    let mut fleet = broker.fleet(terms.version)?;
+    let mut fleet = broker.fleet()?;
     let mut traffic = exchange::prepare(broker, &mut fleet, terms, FLOOD)?;
     let before = broker.memory()?;
     // The subscriber is the first client of the fleet.

@@ -3,7 +3,7 @@
 use super::{Exchange, Terms, exchange};
 use crate::broker::Running;
 use crate::failure::Result;
-use crate::load::{Fleet, Pace, Shape, Until, arrive, subscribe_all};
+use crate::load::{Batch, Fleet, Pace, Shape, Until, arrive, subscribe_all};
 use crate::measure::{Figures, Measure};
 
 /// Subscriptions of one client.
@@ -19,13 +19,13 @@ const FAN_IN: Exchange = Exchange {
     pace: Pace::Window {
         until: Until::Delivered,
         outstanding: 20,
-        burst: None,
+        batch: Batch::All,
     },
 };
 
 pub(super) fn run(broker: &Running, terms: &Terms, count: usize, with_load: bool) -> Result<Figures> {
     let count = terms.scaled(count);
-    let mut fleet = broker.fleet(terms.version)?;
+    let mut fleet = broker.fleet()?;
     if !with_load {
         return subscribe(broker, &mut fleet, count);
     }

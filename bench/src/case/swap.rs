@@ -32,7 +32,7 @@ pub(super) fn run(broker: &Running, terms: &Terms, clients: usize) -> Result<Fig
     module.extend(MARK);
     std::fs::write(&file, module).during(file.display())?;
 
-    let mut fleet = broker.fleet(terms.version)?;
+    let mut fleet = broker.fleet()?;
     arrive(
         &mut fleet,
         "idle",

@@ -2,14 +2,15 @@
 
 use super::{Mqtt, say, say_json, tell};
 use crate::broker::raise_open_files;
-use crate::failure::{Failure, Result};
-use crate::load::{Fleet, Flow, Pace, Shape, Traffic, Until};
+use crate::failure::{During, Failure, Result};
+use crate::load::{Batch, Door, Encryption, Fleet, Flow, Pace, Shape, Traffic, Until};
 use crate::measure::{CpuTime, Figures, Measure, cpu_time};
 use crate::report::figures_text;
 use crate::wire::Credentials;
 use clap::Args;
 use std::fmt::Write as _;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 #[derive(Args)]
@@ -56,6 +57,12 @@ pub(super) struct LoadArguments {
     /// Password.
     #[arg(long, env = "SLUICE_BENCH_PASSWORD", hide_env_values = true)]
     password: Option<String>,
+    /// Speak TLS 1.3 to the broker with this certificate, or one it signed (PEM).
+    #[arg(long, value_name = "FILE")]
+    tls: Option<PathBuf>,
+    /// The name in the broker's certificate.
+    #[arg(long, value_name = "NAME", default_value = "localhost", requires = "tls")]
+    tls_name: String,
     /// The broker's process on this machine: its processor time is measured then.
     #[arg(long)]
     pid: Option<u32>,
@@ -71,7 +78,11 @@ pub(super) fn load(arguments: &LoadArguments) -> Result<()> {
         user: user.clone(),
         password: arguments.password.clone().unwrap_or_default(),
     });
-    let mut fleet = Fleet::new(arguments.address, arguments.mqtt.version())?;
+    let mut fleet = Fleet::new(Door {
+        address: arguments.address,
+        version: arguments.mqtt.version(),
+        encryption: encryption(arguments)?,
+    })?;
     tell("connecting");
     let mut traffic = Traffic::prepare(&mut fleet, flow, credentials.as_ref())?;
     tell("measuring");
@@ -104,6 +115,16 @@ pub(super) fn load(arguments: &LoadArguments) -> Result<()> {
     Ok(())
 }
 
+fn encryption(arguments: &LoadArguments) -> Result<Option<Encryption>> {
+    let Some(file) = &arguments.tls else {
+        return Ok(None);
+    };
+    let pem = std::fs::read(file).during(file.display())?;
+    Encryption::trusting_pem(&pem, &arguments.tls_name)
+        .during(file.display())
+        .map(Some)
+}
+
 fn flow(arguments: &LoadArguments) -> Result<Flow> {
     let shape = match arguments.pairs {
         Some(pairs) => Shape::Pairs(pairs),
@@ -121,7 +142,7 @@ fn flow(arguments: &LoadArguments) -> Result<Flow> {
         None => Pace::Window {
             until: Until::Delivered,
             outstanding: arguments.window,
-            burst: arguments.burst,
+            batch: arguments.burst.map_or(Batch::All, Batch::AtMost),
         },
     };
     Ok(Flow {

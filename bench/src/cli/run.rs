@@ -97,7 +97,7 @@ pub(super) fn run(arguments: &RunArguments) -> Result<()> {
             case.about
         ));
         for turn in 1..=repeat {
-            for broker in brokers.iter().filter(|broker| suits(case, broker)) {
+            for broker in brokers.iter().filter(|broker| case.suits(&terms, broker.kind)) {
                 let run = measure(case, broker, turn, &terms, cores, &arguments.out);
                 tell(&progress(&run));
                 results.runs.push(run);
@@ -160,10 +160,6 @@ fn find_brokers(arguments: &RunArguments) -> (Vec<Installed>, Vec<Absent>) {
         }
     }
     (found, absent)
-}
-
-fn suits(case: &Case, broker: &Installed) -> bool {
-    case.gate.is_known_to(broker.kind) && (!case.sluice_only || broker.kind == Kind::Sluice)
 }
 
 fn cores(arguments: &RunArguments) -> Result<Cores> {

@@ -79,17 +79,23 @@ pub fn arrive(
     count: usize,
     credentials: Option<&Credentials>,
 ) -> Result<Arrival> {
+    let version = fleet.version();
+    arrive_as(fleet, count, |number| {
+        connect(version, &format!("{prefix}{number}"), credentials)
+    })
+}
+
+/// The same for clients that each introduce themselves with a CONNECT of their own.
+///
+/// # Errors
+/// As [`arrive`].
+pub fn arrive_as(fleet: &mut Fleet, count: usize, hello: impl Fn(usize) -> Vec<u8>) -> Result<Arrival> {
     let mut answers = Answers::default();
     let mut clients = Vec::with_capacity(count);
     let since = now();
     while answers.good < count {
         while clients.len() < count && clients.len() - answers.good < CONCURRENT {
-            let hello = connect(
-                fleet.version(),
-                &format!("{prefix}{}", clients.len()),
-                credentials,
-            );
-            clients.push(fleet.open(&hello)?);
+            clients.push(fleet.open(&hello(clients.len()))?);
         }
         answers.next(fleet, "connecting")?;
     }

@@ -42,6 +42,20 @@ pub enum Until {
     Acknowledged,
 }
 
+/// How many messages a publisher writes at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Batch {
+    /// All that its window allows.
+    All,
+    /// At most so many.
+    AtMost(u64),
+    /// So many, and none before its window has room for them; never more than a window. However quick a broker is,
+    /// what it reads has been cut into the same pieces. With TLS they are one record.
+    Exactly(u64),
+    /// The same, and with TLS each message is a record of its own.
+    Records(u64),
+}
+
 /// How fast messages are sent.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Pace {
@@ -51,11 +65,30 @@ pub enum Pace {
         until: Until,
         /// Messages of one publisher that may be in it.
         outstanding: u64,
-        /// Most messages in one write; all that the window allows if `None`.
-        burst: Option<u64>,
+        /// How many of them a publisher writes at once.
+        batch: Batch,
     },
     /// So many in a second, all publishers together, whatever becomes of them.
     PerSecond(f64),
+}
+
+impl Batch {
+    /// How many messages to write when the window has room for `may_send` of its `outstanding`; 0: none yet.
+    pub fn of(self, may_send: u64, outstanding: u64) -> u64 {
+        match self {
+            Self::All => may_send,
+            Self::AtMost(most) => may_send.min(most),
+            Self::Exactly(batch) | Self::Records(batch) => {
+                let batch = batch.clamp(1, outstanding.max(1));
+                if may_send < batch { 0 } else { batch }
+            }
+        }
+    }
+
+    /// Whether a record ends with every message.
+    pub fn ends_records(self) -> bool {
+        matches!(self, Self::Records(_))
+    }
 }
 
 impl Shape {
@@ -110,6 +143,18 @@ mod tests {
         };
         assert_eq!(fan_out.filter(7), fan_out.topic(0));
         assert_eq!(fan_out.deliveries_per_message(), 100);
+    }
+
+    #[test]
+    fn a_whole_batch_waits_for_its_room() {
+        assert_eq!((Batch::All.of(7, 20), Batch::AtMost(5).of(7, 20)), (7, 5));
+        let of = |may_send, outstanding| Batch::Exactly(10).of(may_send, outstanding);
+        assert_eq!((of(9, 20), of(10, 20), of(20, 20)), (0, 10, 10));
+        assert_eq!(
+            (of(3, 4), of(4, 4)),
+            (0, 4),
+            "a window that is smaller is a batch"
+        );
     }
 
     #[test]

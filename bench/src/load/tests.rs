@@ -1,10 +1,12 @@
 //! The load and its counting, against a broker of a few lines in this process.
 
+mod encrypted;
+
 use super::*;
 use crate::measure::CpuTime;
 use crate::wire::Version;
 use std::io::{BufReader, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -17,7 +19,7 @@ struct Tiny {
 }
 
 impl Tiny {
-    fn listen(drops_every: Option<u64>) -> SocketAddr {
+    fn listen(drops_every: Option<u64>) -> Door {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let broker = Self {
@@ -31,7 +33,11 @@ impl Tiny {
                 std::thread::spawn(move || broker.serve(socket));
             }
         });
-        address
+        Door {
+            address,
+            version: Version::V311,
+            encryption: None,
+        }
     }
 
     fn serve(&self, mut socket: TcpStream) -> Option<()> {
@@ -109,11 +115,11 @@ fn flow(shape: Shape, qos: u8, pace: Pace) -> Flow {
     }
 }
 
-fn window(outstanding: u64, burst: Option<u64>) -> Pace {
+fn window(outstanding: u64, batch: Batch) -> Pace {
     Pace::Window {
         until: Until::Delivered,
         outstanding,
-        burst,
+        batch,
     }
 }
 
@@ -125,8 +131,8 @@ fn fan(publishers: usize, subscribers: usize) -> Shape {
 }
 
 /// Lets a flow run to its end: messages delivered and lost, latencies counted.
-fn run(address: SocketAddr, flow: Flow) -> (u64, u64, u64) {
-    let mut fleet = Fleet::new(address, Version::V311).unwrap();
+fn run(door: Door, flow: Flow) -> (u64, u64, u64) {
+    let mut fleet = Fleet::new(door).unwrap();
     let mut traffic = Traffic::prepare(&mut fleet, flow, None).unwrap();
     let outcome = traffic.run(&mut fleet, &|| Ok(CpuTime::default())).unwrap();
     assert_eq!(outcome.disconnects, 0);
@@ -136,11 +142,11 @@ fn run(address: SocketAddr, flow: Flow) -> (u64, u64, u64) {
 #[test]
 fn every_delivery_is_counted_once() {
     for qos in [0, 1] {
-        for burst in [None, Some(1)] {
+        for batch in [Batch::All, Batch::AtMost(1), Batch::Exactly(4), Batch::Exactly(9)] {
             let (delivered, lost, latencies) =
-                run(Tiny::listen(None), flow(fan(3, 2), qos, window(5, burst)));
+                run(Tiny::listen(None), flow(fan(3, 2), qos, window(5, batch)));
             assert!(delivered > 0);
-            assert_eq!((lost, latencies), (0, delivered), "QoS {qos}, burst {burst:?}");
+            assert_eq!((lost, latencies), (0, delivered), "QoS {qos}, {batch:?}");
         }
     }
 }
@@ -164,9 +170,9 @@ fn a_subscriber_that_does_not_read_holds_back_nothing_but_itself() {
     let pace = Pace::Window {
         until: Until::Acknowledged,
         outstanding: 10,
-        burst: None,
+        batch: Batch::All,
     };
-    let mut fleet = Fleet::new(Tiny::listen(None), Version::V311).unwrap();
+    let mut fleet = Fleet::new(Tiny::listen(None)).unwrap();
     let mut traffic = Traffic::prepare(&mut fleet, flow(fan(1, 1), 1, pace), None).unwrap();
     fleet.set_reading(0, false);
     traffic.start();

@@ -2,7 +2,7 @@
 
 use super::arrival::{arrive, subscribe_all};
 use super::fleet::{ClientId, Fleet, Handler};
-use super::flow::{Flow, Pace, Until};
+use super::flow::{Batch, Flow, Pace, Until};
 use super::pacer::Pacer;
 use crate::clock::{Nanos, nanos, now, seconds};
 use crate::failure::{Failure, Result};
@@ -244,23 +244,23 @@ impl Traffic {
             Pace::Window {
                 until,
                 outstanding,
-                burst,
+                batch,
             } => {
                 if until == Until::Delivered && now.saturating_sub(self.last_delivery) > nanos(STUCK) {
                     self.forgive(now);
                 }
-                self.send_windows(fleet, until, outstanding, burst);
+                self.send_windows(fleet, until, outstanding, batch);
                 TURN
             }
             Pace::PerSecond(_) => self.send_due(fleet, now),
         }
     }
 
-    fn send_windows(&mut self, fleet: &mut Fleet, until: Until, outstanding: u64, burst: Option<u64>) {
+    fn send_windows(&mut self, fleet: &mut Fleet, until: Until, outstanding: u64, batch: Batch) {
         let each = self.flow.shape.deliveries_per_message();
         let acknowledged = self.flow.qos > 0;
         let now = now();
-        // Rounds: a publisher whose burst is smaller than its window writes again after all others.
+        // Rounds: a publisher whose batch is smaller than its window writes again after all others.
         let mut ready = std::mem::take(&mut self.ready);
         while !ready.is_empty() {
             ready.retain(|number| {
@@ -277,15 +277,18 @@ impl Traffic {
                     0
                 };
                 let may_send = outstanding.saturating_sub(undelivered.max(unacknowledged));
-                let count = may_send.min(burst.unwrap_or(may_send));
+                let count = batch.of(may_send, outstanding);
                 let has_room = fleet.backlog(publisher.client) < BACKLOG_BYTES_MAX;
                 if count > 0 && has_room && fleet.is_open(publisher.client) {
                     for _ in 0..count {
                         publisher.append(fleet, now);
+                        if batch.ends_records() {
+                            fleet.end_record(publisher.client);
+                        }
                     }
                     fleet.flush(publisher.client);
                 }
-                publisher.is_ready = count < may_send && has_room;
+                publisher.is_ready = (1..may_send).contains(&count) && has_room;
                 publisher.is_ready
             });
         }

@@ -49,6 +49,24 @@ pub enum Measure {
     MessagesAcknowledged,
     /// Of those, how many reached the subscriber in the end.
     MessagesDeliveredLater,
+    /// Messages acknowledged to publishers that have one on the way each.
+    AcknowledgedPerSecond,
+    /// Processor time of the broker for each of them.
+    CpuMicrosPerAcknowledged,
+    /// Median of the times from PUBLISH to PUBACK.
+    AcknowledgedP50Micros,
+    /// 99 of 100 are shorter.
+    AcknowledgedP99Micros,
+    /// Messages acknowledged for each time the disk emptied its cache, for anybody.
+    AcknowledgedPerFlush,
+    /// Bytes the broker had written to disk for each message it acknowledged.
+    DiskBytesPerAcknowledged,
+    /// Records per second of a log on the same disk, synced whenever it holds one of each publisher.
+    LogPerSecond,
+    /// That, by the acknowledged messages.
+    LogRatio,
+    /// The same log, synced as often as the disk was told to empty its cache under the broker.
+    LogAtFlushesPerSecond,
     /// Connections the broker closed.
     Disconnects,
     /// How long a swap took, from the command to its end.

@@ -1,6 +1,7 @@
 //! What a run leaves behind: results for machines, a table and a chart for people.
 
 mod chart;
+mod goals;
 mod machine;
 mod results;
 mod table;

@@ -1,5 +1,6 @@
 //! The table for people, in Markdown.
 
+use super::goals::goals;
 use super::{Results, Summary};
 use crate::broker::Kind;
 use crate::measure::{Figures, Measure};
@@ -13,9 +14,9 @@ const COMPARED: &[Measure] = &[
     Measure::BytesPerSubscription,
     Measure::BytesPerRetained,
 ];
-/// Cases named `GATES` and a gate are compared with the same broker's `PLAIN`.
-const GATES: &str = "auth-fanin-q0:";
-const PLAIN: &str = "auth-fanin-q0:plain";
+/// Variants of a case are named after it, with a colon between, and compared with the same broker's variant of this
+/// name.
+pub(super) const PLAIN: &str = "plain";
 
 /// Everything worth reading of a run.
 pub fn markdown(results: &Results) -> String {
@@ -40,13 +41,16 @@ pub fn markdown(results: &Results) -> String {
         text.push('\n');
     }
     text.push_str(LEGEND);
+    text.push_str(&goals(results));
     text
 }
 
 const LEGEND: &str = "
 Medians. µs: processor time of the broker, user and system, for each message delivered (`/conn`: for each connection).
 **×**: that figure (or, where there is none, the memory) divided by Mosquitto's in the same run; less is better. In the
-rows `auth-…`: divided by the same broker's `plain`. p99 of a saturating case reflects its window, not the broker.
+rows `…:…`: divided by the same broker's `plain`. p99 of a saturating case reflects its window, not the broker.
+`durable-…`: /s, µs and p50 are of messages acknowledged; Mosquitto acknowledges without having written anything to disk,
+so there is no ratio to it.
 ";
 
 fn head(text: &mut String, results: &Results) {
@@ -97,13 +101,11 @@ fn cell(results: &Results, summary: &Summary) -> String {
 
 /// How it compares; `None` for what others are compared with.
 fn ratio(results: &Results, summary: &Summary) -> Option<f64> {
-    let is_gate = summary.case.starts_with(GATES) && summary.case != PLAIN;
-    let (case, broker) = if is_gate {
-        (PLAIN, summary.broker)
-    } else {
-        (summary.case.as_str(), Kind::Mosquitto)
+    let (case, broker) = match summary.case.split_once(':') {
+        Some((case, variant)) if variant != PLAIN => (format!("{case}:{PLAIN}"), summary.broker),
+        _ => (summary.case.clone(), Kind::Mosquitto),
     };
-    let other = results.summary(case, broker)?;
+    let other = results.summary(&case, broker)?;
     if std::ptr::eq(other, summary) {
         return None;
     }
@@ -146,6 +148,15 @@ fn part(measure: Measure, value: f64) -> Option<String> {
         Measure::ReadBackSeconds => format!("in {value:.1} s"),
         Measure::MessagesAcknowledged => format!("acknowledged {}", count(value)),
         Measure::MessagesDeliveredLater => format!("delivered later {}", count(value)),
+        Measure::AcknowledgedPerSecond => format!("{}/s", count(value)),
+        Measure::CpuMicrosPerAcknowledged => format!("{value:.2} µs"),
+        Measure::AcknowledgedP50Micros => format!("p50 {}", time(value)),
+        Measure::AcknowledgedP99Micros => format!("p99 {}", time(value)),
+        Measure::AcknowledgedPerFlush => format!("{value:.1} per flush"),
+        Measure::DiskBytesPerAcknowledged => format!("{} to disk each", size(value)),
+        Measure::LogPerSecond => format!("raw log {}/s", count(value)),
+        Measure::LogRatio => format!("{value:.2} times this"),
+        Measure::LogAtFlushesPerSecond => format!("at as many flushes {}/s", count(value)),
         Measure::SwapSeconds => format!("swapped in {value:.2} s"),
         Measure::LatencyMaxBeforeSwapMicros => format!("longest delay before {}", time(value)),
         Measure::LatencyMaxDuringSwapMicros => format!("during {}", time(value)),
@@ -173,7 +184,7 @@ fn count(value: f64) -> String {
     }
 }
 
-fn time(micros: f64) -> String {
+pub(super) fn time(micros: f64) -> String {
     match micros {
         micros if micros >= 1e6 => format!("{:.2} s", micros / 1e6),
         micros if micros >= 1e3 => format!("{:.1} ms", micros / 1e3),
@@ -181,7 +192,7 @@ fn time(micros: f64) -> String {
     }
 }
 
-fn size(bytes: f64) -> String {
+pub(super) fn size(bytes: f64) -> String {
     const KIB: f64 = 1024.0;
     match bytes.abs() {
         size if size >= KIB * KIB => format!("{:.1} MiB", bytes / KIB / KIB),

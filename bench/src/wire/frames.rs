@@ -25,10 +25,29 @@ pub const DISCONNECT: [u8; 2] = [0xE0, 0];
 
 /// So long that no client has to say anything in a run. 0 would be none at all, which rumqttd refuses.
 const KEEP_ALIVE_SECONDS: u16 = u16::MAX;
+/// The flag of a session that begins and ends with its connection.
+const CLEAN: u8 = 0x02;
+const SESSION_EXPIRY_SECONDS: u32 = 3600;
 
 /// CONNECT with a clean session and the longest keep alive.
 pub fn connect(version: Version, client_id: &str, credentials: Option<&Credentials>) -> Vec<u8> {
-    const CLEAN: u8 = 0x02;
+    connect_with(version, client_id, credentials, CLEAN, &[])
+}
+
+/// CONNECT that goes on with the session of that name, or begins one that stays for an hour without its client.
+pub fn connect_kept(version: Version, client_id: &str, credentials: Option<&Credentials>) -> Vec<u8> {
+    let [a, b, c, d] = SESSION_EXPIRY_SECONDS.to_be_bytes();
+    connect_with(version, client_id, credentials, 0, &[0x11, a, b, c, d])
+}
+
+/// Properties are left out where the version has none.
+fn connect_with(
+    version: Version,
+    client_id: &str,
+    credentials: Option<&Credentials>,
+    flags: u8,
+    properties: &[u8],
+) -> Vec<u8> {
     const USER_AND_PASSWORD: u8 = 0xC0;
     let mut body = Vec::new();
     text(&mut body, b"MQTT");
@@ -37,12 +56,15 @@ pub fn connect(version: Version, client_id: &str, credentials: Option<&Credentia
         Version::V5 => 5,
     });
     body.push(if credentials.is_some() {
-        CLEAN | USER_AND_PASSWORD
+        flags | USER_AND_PASSWORD
     } else {
-        CLEAN
+        flags
     });
     body.extend(KEEP_ALIVE_SECONDS.to_be_bytes());
-    no_properties(&mut body, version);
+    if version == Version::V5 {
+        remaining_length(&mut body, properties.len());
+        body.extend_from_slice(properties);
+    }
     text(&mut body, client_id.as_bytes());
     if let Some(credentials) = credentials {
         text(&mut body, credentials.user.as_bytes());
@@ -172,6 +194,18 @@ mod tests {
         assert_eq!(
             connect(Version::V5, "ab", None),
             b"\x10\x0F\x00\x04MQTT\x05\x02\xFF\xFF\x00\x00\x02ab"
+        );
+    }
+
+    #[test]
+    fn a_session_that_is_kept_is_not_clean() {
+        assert_eq!(
+            connect_kept(Version::V311, "ab", None),
+            b"\x10\x0E\x00\x04MQTT\x04\x00\xFF\xFF\x00\x02ab"
+        );
+        assert_eq!(
+            connect_kept(Version::V5, "ab", None),
+            b"\x10\x14\x00\x04MQTT\x05\x00\xFF\xFF\x05\x11\x00\x00\x0E\x10\x00\x02ab"
         );
     }
 

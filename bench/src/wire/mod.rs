@@ -3,7 +3,7 @@
 mod frames;
 mod scan;
 
-pub use frames::{Credentials, DISCONNECT, Message, Version, connect, puback, subscribe};
+pub use frames::{Credentials, DISCONNECT, Message, Version, connect, connect_kept, puback, subscribe};
 pub use scan::{Malformed, Packet, Scanner};
 
 /// A payload begins with when it was sent (8 bytes) and by whom (4 bytes).

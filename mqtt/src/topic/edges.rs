@@ -23,24 +23,27 @@ impl Edges {
     pub(super) fn hash(&self, level: &[u8]) -> LevelHash {
         let [key, state] = self.keys;
         let (words, rest) = level.as_chunks::<16>();
-        let mut state = state ^ level.len() as u64;
+        // Not just the length: a name could make up for that with its bytes.
+        let mut state = state ^ key.wrapping_mul(level.len() as u64);
         for word in words {
             state = mix(*word, key, state);
         }
         if !rest.is_empty() {
-            let mut word = [0; 16];
-            for (to, from) in word.iter_mut().zip(rest) {
-                *to = *from;
-            }
-            state = mix(word, key, state);
+            let (low, high) = ends(rest);
+            state = fold(low ^ key, high ^ state);
         }
         LevelHash(fold(state ^ key, MULTIPLE))
     }
 
-    /// The child for which `is` holds among those with the same hash.
-    pub(super) fn find(&self, parent: u32, level: LevelHash, is: impl FnMut(u32) -> bool) -> Option<u32> {
+    /// What `look` finds behind a child, among those with the same hash.
+    pub(super) fn find<T>(
+        &self,
+        parent: u32,
+        level: LevelHash,
+        look: impl FnMut(u32) -> Option<T>,
+    ) -> Option<T> {
         let (shard, hash) = place(parent, level);
-        self.shards.get(shard)?.find(hash, is)
+        self.shards.get(shard)?.find(hash, look)
     }
 
     pub(super) fn insert(&mut self, parent: u32, level: LevelHash, child: u32) {
@@ -83,6 +86,25 @@ fn mix(word: [u8; 16], key: u64, state: u64) -> u64 {
     fold(low ^ key, high ^ state)
 }
 
+/// Both ends of a name of up to 15 bytes, which overlap or leave nothing out between them: with the length, every name
+/// has its own. Reading it in one piece would first have to put it together byte by byte.
+#[inline]
+fn ends(name: &[u8]) -> (u64, u64) {
+    fn both<const N: usize>(name: &[u8]) -> Option<([u8; N], [u8; N])> {
+        Some((*name.first_chunk()?, *name.last_chunk()?))
+    }
+    if let Some((first, last)) = both::<8>(name) {
+        return (u64::from_le_bytes(first), u64::from_le_bytes(last));
+    }
+    if let Some((first, last)) = both::<4>(name) {
+        return (u32::from_le_bytes(first).into(), u32::from_le_bytes(last).into());
+    }
+    if let Some((first, last)) = both::<2>(name) {
+        return (u16::from_le_bytes(first).into(), u16::from_le_bytes(last).into());
+    }
+    (name.first().copied().unwrap_or_default().into(), 0)
+}
+
 /// The two halves of the product, on each other.
 #[inline]
 #[expect(clippy::cast_possible_truncation, reason = "each half is taken")]
@@ -103,3 +125,29 @@ fn place(parent: u32, level: LevelHash) -> (usize, u32) {
 }
 
 const SHARDS: usize = 1 << 6;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    #[test]
+    fn every_byte_of_a_name_counts() {
+        let edges = Edges::default();
+        for length in 0..50 {
+            let name = vec![b'x'; length];
+            let mut hashes = HashSet::from([edges.hash(&name).0]);
+            assert!(hashes.insert(edges.hash(&vec![b'x'; length + 1]).0));
+            for at in 0..length {
+                let mut other = name.clone();
+                other[at] = b'y';
+                assert!(hashes.insert(edges.hash(&other).0), "byte {at} of {length}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_tree_of_its_own_has_hashes_of_its_own() {
+        assert_ne!(Edges::default().hash(b"a").0, Edges::default().hash(b"a").0);
+    }
+}

@@ -250,7 +250,9 @@ impl<T: Keyed> Indexed<T> {
         match &self.positions {
             None => self.items.iter().position(is),
             Some(positions) => {
-                let at = positions.find(hash(keys, key), |at| self.items.get(at as usize).is_some_and(is))?;
+                let at = positions.find(hash(keys, key), |at| {
+                    self.items.get(at as usize).is_some_and(is).then_some(at)
+                })?;
                 Some(at as usize)
             }
         }

@@ -224,7 +224,7 @@ impl<M> RetainedTree<M> {
             return NONE;
         }
         self.edges
-            .find(parent, self.edges.hash(level), is)
+            .find(parent, self.edges.hash(level), |id| is(id).then_some(id))
             .unwrap_or(NONE)
     }
 

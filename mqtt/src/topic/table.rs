@@ -21,16 +21,18 @@ struct Entry {
 }
 
 impl Table {
-    /// The id with this hash for which `is` holds.
-    pub(super) fn find(&self, hash: u32, mut is: impl FnMut(u32) -> bool) -> Option<u32> {
+    /// What `look` finds behind the first id with this hash where it finds something.
+    pub(super) fn find<T>(&self, hash: u32, mut look: impl FnMut(u32) -> Option<T>) -> Option<T> {
         let mut at = self.home(hash)?;
         loop {
             let entry = self.slots.get(at)?;
             if entry.id == NONE {
                 return None;
             }
-            if entry.hash == hash && is(entry.id) {
-                return Some(entry.id);
+            if entry.hash == hash
+                && let Some(found) = look(entry.id)
+            {
+                return Some(found);
             }
             at = self.after(at);
         }
@@ -177,7 +179,7 @@ mod tests {
                 }
                 prop_assert_eq!(table.len, model.len());
                 for id in 0..40 {
-                    let found = table.find(hash(id), |found| found == id).is_some();
+                    let found = table.find(hash(id), |found| (found == id).then_some(())).is_some();
                     prop_assert_eq!(found, model.contains(&id));
                 }
             }

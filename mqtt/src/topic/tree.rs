@@ -46,6 +46,13 @@ struct Node {
     multi: u32,
 }
 
+/// A topic on its way down: where it is, and the levels that are left.
+struct Way<'a, 't> {
+    at: u32,
+    node: &'a Node,
+    rest: Option<&'t [u8]>,
+}
+
 /// Where in a node a filter ends.
 #[derive(Clone, Copy)]
 enum End {
@@ -145,46 +152,56 @@ impl<K: Copy + Eq + Hash, V> SubscriptionTree<K, V> {
         let topic = topic.as_ref();
         // [MQTT-4.7.2-1]: holds for the first level only.
         let mut wildcards = !topic.starts_with(b"$");
-        let Some(mut node) = self.nodes.get(ROOT) else {
+        let Some(root) = self.nodes.get(ROOT) else {
             return;
         };
-        let mut at = ROOT;
-        let mut rest = Some(topic);
-        // There is one node to follow as long as nobody has a `+` here, which is most of the way for most topics.
-        while let Some(levels) = rest {
+        let mut way = Way {
+            at: ROOT,
+            node: root,
+            rest: Some(topic),
+        };
+        // There is one node to follow as long as nobody has a `+` here beside the name, which is most of the way for
+        // most topics.
+        while let Some(levels) = way.rest {
+            let (level, below) = split_first(levels);
+            let node = way.node;
+            let named = self.named_child(way.at, node, level, || self.edges.hash(level));
             if wildcards {
-                if node.plus != NONE {
-                    let Some((one, below)) = self.match_many(at, levels, visit) else {
-                        return;
-                    };
-                    let Some(found) = self.nodes.get(one) else { return };
-                    (at, node, rest) = (one, found, below);
-                    continue;
-                }
                 self.visit(node.multi, visit);
             }
-            let (level, below) = split_first(levels);
-            let Some(found) = self.named_child(at, node, level, || self.edges.hash(level)) else {
-                return;
+            let next = match named {
+                _ if !wildcards || node.plus == NONE => named,
+                None => self.nodes.get(node.plus).map(|plus| (node.plus, plus)),
+                Some((child, _)) => {
+                    let Some(left) = self.match_many([node.plus, child], below, visit) else {
+                        return;
+                    };
+                    way = left;
+                    continue;
+                }
             };
-            (at, node) = found;
-            rest = below;
+            let Some((at, node)) = next else { return };
+            way = Way {
+                at,
+                node,
+                rest: below,
+            };
             wildcards = true;
         }
-        self.visit_end(node, visit);
+        self.visit_end(way.node, visit);
     }
 
-    /// Goes on from one node as long as there are several to follow; gives the one that is left, if one is, and the
-    /// levels from there on.
+    /// Goes on from two nodes as long as there are several to follow; gives the one that is left, if one is.
     fn match_many<'a, 't>(
         &'a self,
-        from: u32,
-        levels: &'t [u8],
+        from: [u32; 2],
+        mut rest: Option<&'t [u8]>,
         visit: &mut dyn FnMut(Subscribers<'a, K, V>),
-    ) -> Option<(u32, Option<&'t [u8]>)> {
+    ) -> Option<Way<'a, 't>> {
         let (mut here, mut next) = (&mut Frontier::default(), &mut Frontier::default());
-        here.push(from);
-        let mut rest = Some(levels);
+        for id in from {
+            here.push(id);
+        }
         while let Some(levels) = rest {
             let (level, below) = split_first(levels);
             let mut hash = None;
@@ -202,7 +219,10 @@ impl<K: Copy + Eq + Hash, V> SubscriptionTree<K, V> {
             rest = below;
             match (here.len, here.few) {
                 (0, _) => return None,
-                (1, [one, ..]) => return Some((one, rest)),
+                (1, [at, ..]) => {
+                    let node = self.nodes.get(at)?;
+                    return Some(Way { at, node, rest });
+                }
                 _ => {}
             }
         }
@@ -304,13 +324,10 @@ impl<K: Copy + Eq + Hash, V> SubscriptionTree<K, V> {
         {
             return only.level.is(level).then_some((node.latest, only));
         }
-        let is = |child| {
-            self.nodes
-                .get(child)
-                .is_some_and(|child| child.parent == id && child.level.is(level))
-        };
-        let child = self.edges.find(id, hash(), is)?;
-        Some((child, self.nodes.get(child)?))
+        self.edges.find(id, hash(), |child| {
+            let node = self.nodes.get(child)?;
+            (node.parent == id && node.level.is(level)).then_some((child, node))
+        })
     }
 
     /// Removes a node that nothing needs any more, then its parent, and so on.

@@ -50,10 +50,10 @@ fn a_cell_ends_with_the_ratio_to_mosquitto() {
 }
 
 #[test]
-fn a_gate_is_compared_with_the_same_broker_without() {
+fn a_variant_is_compared_with_the_same_brokers_plain_one() {
     let mut results = results();
-    add(&mut results, PLAIN, Kind::Sluice, flow(4.0));
-    add(&mut results, PLAIN, Kind::Mosquitto, flow(8.0));
+    add(&mut results, "auth-fanin-q0:plain", Kind::Sluice, flow(4.0));
+    add(&mut results, "auth-fanin-q0:plain", Kind::Mosquitto, flow(8.0));
     add(&mut results, "auth-fanin-q0:asked", Kind::Sluice, flow(5.0));
     let rows = rows(results);
     assert!(
