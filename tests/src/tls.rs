@@ -8,7 +8,7 @@ use rustls::crypto::ring;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned, SupportedProtocolVersion};
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 
 pub use rustls::HandshakeKind;
@@ -105,9 +105,19 @@ impl Client {
     /// # Panics
     /// When the broker does not even accept.
     pub fn connect(&self, address: SocketAddr) -> io::Result<Transport> {
+        self.shake_hands(tcp(address))
+    }
+
+    /// Completes the handshake on a connection that is open.
+    ///
+    /// # Errors
+    /// Why that fails.
+    ///
+    /// # Panics
+    /// Never: the name is one.
+    pub fn shake_hands(&self, socket: TcpStream) -> io::Result<Transport> {
         let name = ServerName::try_from(NAME).expect("a name");
         let session = ClientConnection::new(Arc::clone(&self.0), name).map_err(io::Error::other)?;
-        let socket = tcp(address);
         socket.set_read_timeout(Some(PATIENCE))?;
         let mut stream = Box::new(StreamOwned::new(session, socket));
         while stream.conn.is_handshaking() {

@@ -21,6 +21,8 @@ pub(super) struct Line<'a> {
     peer: Option<Cow<'a, str>>,
     port: Option<u16>,
     listener: Option<&'a str>,
+    proxy: Option<&'a str>,
+    unique_id: Option<Cow<'a, str>>,
     address: Option<String>,
     client_id: Option<Cow<'a, str>>,
     policy: Option<Cow<'a, str>>,
@@ -57,6 +59,8 @@ macro_rules! write_line {
             peer = $line.peer.as_deref(),
             port = $line.port,
             listener = $line.listener,
+            proxy = $line.proxy,
+            unique_id = $line.unique_id.as_deref(),
             address = $line.address.as_deref(),
             client_id = $line.client_id.as_deref(),
             policy = $line.policy.as_deref(),
@@ -159,9 +163,11 @@ impl<'a> Line<'a> {
             Event::ConfigRejected { error: text }
             | Event::ConfigWarning { text }
             | Event::LimitsReplaced { text } => line.with_whole_text(Some(text)),
-            Event::ConnectionShed { origin, text } | Event::TlsHandshakeFailed { origin, text } => {
-                line.caused_by(origin).with_text(text)
-            }
+            Event::ConnectionShed { origin, reason, text } => Self {
+                reason: Some(reason.name()),
+                ..line.caused_by(origin).with_text(text)
+            },
+            Event::TlsHandshakeFailed { origin, text } => line.caused_by(origin).with_text(text),
             Event::Listening { listener, address } => Self {
                 listener: Some(listener),
                 address: Some(address.to_string()),
@@ -331,6 +337,8 @@ impl<'a> Line<'a> {
             peer: Some(cut(address)),
             port,
             listener: Some(origin.listener),
+            proxy: origin.proxy,
+            unique_id: origin.unique_id.map(cut),
             ..self
         }
     }
@@ -373,6 +381,8 @@ impl<'a> Line<'a> {
             peer: None,
             port: None,
             listener: None,
+            proxy: None,
+            unique_id: None,
             address: None,
             client_id: None,
             policy: None,

@@ -7,7 +7,7 @@
 mod limiter;
 mod line;
 
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, Shed};
 use limiter::{Limiter, Subject, Suppressed};
 use line::Line;
 use parking_lot::Mutex;
@@ -17,14 +17,18 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Where a connection comes from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Origin<'a> {
-    /// IP address as text, empty for a unix socket.
+    /// IP address as text, empty for a unix socket. The client's own, also behind a trusted proxy.
     pub address: &'a str,
-    /// 0 for a unix socket.
+    /// 0 for a unix socket, and where a proxy does not tell.
     pub port: u16,
     /// Name of the listener that accepted it.
     pub listener: &'a str,
+    /// Address of the proxy that announced the client, if one did.
+    pub proxy: Option<&'a str>,
+    /// What the proxy calls the connection.
+    pub unique_id: Option<&'a str>,
 }
 
 /// Whom an event is about.
@@ -128,8 +132,12 @@ pub enum Event<'a> {
     LimitsReplaced { text: &'a str },
     /// Something in the configuration deserves attention.
     ConfigWarning { text: &'a str },
-    /// A socket was closed before anything was read from it.
-    ConnectionShed { origin: Origin<'a>, text: &'a str },
+    /// A connection was closed before a byte of MQTT was looked at.
+    ConnectionShed {
+        origin: Origin<'a>,
+        reason: Shed,
+        text: &'a str,
+    },
     /// A CONNECT was refused.
     ConnectRefused {
         client: Client<'a>,
@@ -284,7 +292,7 @@ impl Events {
     fn count(&self, event: &Event<'_>) {
         match event {
             Event::ConnectRefused { .. } => self.metrics.connects_refused.inc(),
-            Event::ConnectionShed { .. } => self.metrics.connections_shed.inc(),
+            Event::ConnectionShed { reason, .. } => self.metrics.connections_shed.inc(*reason),
             Event::ClientThrottled { .. } => self.metrics.clients_throttled.inc(),
             Event::OverLimit { action, .. } => match *action {
                 "drop" => self.metrics.over_limit_dropped.inc(),
@@ -421,6 +429,7 @@ mod tests {
             address: "192.0.2.1",
             port: 7,
             listener: "default",
+            ..Origin::default()
         };
         let refusal = Refusal {
             policy: Some("users"),

@@ -4,9 +4,11 @@
 //! Refusals, faults and protocol errors are counted by [`crate::event::Events`]; traffic by whoever moves it.
 
 mod exposition;
+mod shed;
 mod storage;
 
 pub use exposition::Exposition;
+pub use shed::{Shed, ShedCounter};
 pub use storage::StoreMetrics;
 
 use parking_lot::Mutex;
@@ -126,8 +128,10 @@ pub struct Metrics {
     pub connections_current: Gauge,
     /// Sockets accepted.
     pub connections_total: Counter,
-    /// *event*: sockets closed unread: `limits.connections_max` is reached or their address is banned.
-    pub connections_shed: Counter,
+    /// *event*: connections closed before a byte of MQTT was looked at.
+    pub connections_shed: ShedCounter,
+    /// Connections that a proxy opened to see whether somebody answers.
+    pub proxy_checks: Counter,
     /// *event*: TLS handshakes that came to nothing.
     pub tls_handshakes_failed: Counter,
     /// *event*: CONNECTs refused.
@@ -208,7 +212,8 @@ impl Default for Metrics {
             started: Instant::now(),
             connections_current: Gauge::default(),
             connections_total: Counter::default(),
-            connections_shed: Counter::default(),
+            connections_shed: ShedCounter::default(),
+            proxy_checks: Counter::default(),
             tls_handshakes_failed: Counter::default(),
             connects_refused: Counter::default(),
             publishes_refused: Counter::default(),
@@ -299,11 +304,12 @@ impl Metrics {
             &[],
             self.connections_total.get(),
         );
+        self.connections_shed.render(text);
         text.counter(
-            "sluice_connections_shed_total",
-            "Sockets closed unread: connections_max is reached, or the address is banned.",
+            "sluice_proxy_checks_total",
+            "Connections that a proxy opened for itself, to see whether somebody answers.",
             &[],
-            self.connections_shed.get(),
+            self.proxy_checks.get(),
         );
         text.counter(
             "sluice_tls_handshakes_failed_total",

@@ -30,11 +30,11 @@ const CONGESTION_PAUSE: Duration = Duration::from_millis(10);
 /// How long a client may take to read its last packet.
 const FAREWELL: Duration = Duration::from_secs(2);
 
-/// Serves one accepted socket until it is closed.
+/// Serves one accepted socket until it is closed. The CONNECT must be complete at `connect_by`.
 ///
 /// What only the beginning and the end need is boxed, so that an idle connection does not hold room for it.
-pub(super) async fn serve<S: Socket>(socket: S, shared: Arc<Shared>, peer: Arc<Peer>) {
-    let Some(mut client) = Box::pin(enter(socket, shared, peer)).await else {
+pub(super) async fn serve<S: Socket>(socket: S, shared: Arc<Shared>, peer: Arc<Peer>, connect_by: Instant) {
+    let Some(mut client) = Box::pin(enter(socket, shared, peer, connect_by)).await else {
         return;
     };
     // A client that comes in while the others are being told to go would not be told.
@@ -47,9 +47,15 @@ pub(super) async fn serve<S: Socket>(socket: S, shared: Arc<Shared>, peer: Arc<P
 }
 
 /// From the first byte to an admitted client; `None`: it did not get in, and knows.
-async fn enter<S: Socket>(socket: S, shared: Arc<Shared>, peer: Arc<Peer>) -> Option<Box<Client<S>>> {
-    let config = shared.connection_config(&peer.listener);
-    let conn = Connection::new(config, Instant::now());
+async fn enter<S: Socket>(
+    socket: S,
+    shared: Arc<Shared>,
+    peer: Arc<Peer>,
+    connect_by: Instant,
+) -> Option<Box<Client<S>>> {
+    let now = Instant::now();
+    let config = shared.connection_config(&peer.listener, connect_by.saturating_duration_since(now));
+    let conn = Connection::new(config, now);
     let mut link = Link::new(socket, conn, Arc::clone(&shared.metrics));
     let mut stopping = shared.stopping.clone();
     let entered = tokio::select! {

@@ -2,10 +2,12 @@
 
 mod driver;
 mod enforced;
+mod entrance;
 mod handshake;
 mod held;
 mod link;
 mod listener;
+mod proxy;
 mod requests;
 mod sending;
 mod terms;
@@ -15,7 +17,7 @@ mod worker;
 pub use listener::{ListenError, Listeners};
 pub use worker::Workers;
 
-use crate::config::{Config, Listener};
+use crate::config::{Config, Listener, Proxies};
 use crate::event::Events;
 use crate::hub::Hub;
 use crate::memory::Memory;
@@ -45,7 +47,7 @@ pub struct Shared {
     /// Turns true when the broker stops.
     pub stopping: watch::Receiver<bool>,
     /// By listener name.
-    pub doors: Arc<ArcSwap<HashMap<String, Door>>>,
+    pub doors: Arc<ArcSwap<HashMap<String, Arc<Door>>>>,
     /// What all clients together may use.
     pub total: Arc<SharedRates>,
     /// How near the broker is to its memory limit.
@@ -57,6 +59,8 @@ pub struct Shared {
 pub struct Door {
     /// Versions it speaks.
     pub versions: Vec<Version>,
+    /// Who may speak for clients.
+    pub proxies: Proxies,
     /// From accept, or the end of the TLS handshake, to CONNECT.
     pub connect_timeout: Duration,
     /// What each client may use here.
@@ -125,18 +129,17 @@ impl Shared {
         Governor::new(listener.unwrap_or_default(), Arc::clone(&self.total))
     }
 
-    /// How a listener encrypts from now on.
-    fn acceptor(&self, listener: &str) -> Option<tls::Acceptor> {
-        self.doors.load().get(listener)?.tls.clone()
+    /// What a listener demands from now on; `None`: nobody comes in.
+    fn door(&self, listener: &str) -> Option<Arc<Door>> {
+        self.doors.load().get(listener).cloned()
     }
 
-    fn connection_config(&self, listener: &str) -> ConnectionConfig {
-        let doors = self.doors.load();
-        let door = doors.get(listener);
+    fn connection_config(&self, listener: &str, connect_timeout: Duration) -> ConnectionConfig {
+        let door = self.door(listener);
         ConnectionConfig {
             versions: door.map(|door| door.versions.clone()).unwrap_or_default(),
             connect_bytes_max: self.hub.limits().connect_bytes_max,
-            connect_timeout: door.map_or(Duration::from_secs(10), |door| door.connect_timeout),
+            connect_timeout,
         }
     }
 }
@@ -145,8 +148,8 @@ impl Shared {
 fn doors(
     config: &Config,
     acceptors: &tls::Acceptors,
-    before: &HashMap<String, Door>,
-) -> HashMap<String, Door> {
+    before: &HashMap<String, Arc<Door>>,
+) -> HashMap<String, Arc<Door>> {
     let door = |listener: &Listener| {
         let before = before.get(&listener.name);
         let tls_before = before.and_then(|door| door.tls.as_ref());
@@ -160,18 +163,19 @@ fn doors(
         total.set(&enforced::rates(&listener.total), Instant::now());
         let door = Door {
             versions: listener.versions.clone(),
+            proxies: listener.proxies.clone(),
             connect_timeout: listener.connect_timeout,
             limits: listener.limits,
             total,
             tls,
         };
-        Some((listener.name.clone(), door))
+        Some((listener.name.clone(), Arc::new(door)))
     };
     config.listeners.iter().filter_map(door).collect()
 }
 
-fn show_certificates(doors: &HashMap<String, Door>, metrics: &Metrics) {
-    let expiry = |(name, door): (&String, &Door)| {
+fn show_certificates(doors: &HashMap<String, Arc<Door>>, metrics: &Metrics) {
+    let expiry = |(name, door): (&String, &Arc<Door>)| {
         let tls = door.tls.as_ref()?;
         Some((name.clone(), tls.expires_unix_seconds()))
     };

@@ -26,12 +26,14 @@ pub enum ProtocolVersion {
 pub struct Peer {
     /// IP address as text, empty for a unix socket. The client's own, also behind a trusted proxy.
     pub address: String,
-    /// 0 for a unix socket.
+    /// 0 for a unix socket, and where a proxy does not tell.
     pub port: u16,
     /// Name of the listener; it selects the chain of policies.
     pub listener: String,
     /// Address of the proxy that announced the client, if one did.
     pub proxied_by: Option<String>,
+    /// What the proxy calls the connection, for the log: policies do not see it.
+    pub unique_id: Option<String>,
     /// Present when the connection is encrypted.
     pub tls: Option<Box<TlsPeer>>,
 }

@@ -8,7 +8,7 @@ mod tests;
 pub use fact::BadBan;
 pub(super) use fact::{from_fact, key, to_fact};
 
-use super::network::Network;
+use super::Network;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;

@@ -10,6 +10,7 @@ mod socket;
 mod tests;
 
 pub(super) use handshake::Turns;
+pub(super) use socket::Encrypted;
 
 use crate::config::{Config, Problem, Tls, TlsVersion};
 use material::{Finding, Material};

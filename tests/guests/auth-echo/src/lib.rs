@@ -2,10 +2,11 @@
 //!
 //! Authentication methods: `echo` takes one round, `echo-twice` two, others are refused; clients without a method are
 //! let in. User names: `wordy` is told a lot in CONNACK, `brisk` has to use a keep alive of one second, `banned` is
-//! turned away with many words, `misnamed` for its client identifier, `seen` is called what its encryption is. Topics
-//! under `forbidden/`, and under what the settings close, are refused.
+//! turned away with many words, `misnamed` for its client identifier, `seen` is called what its encryption is, `whence`
+//! where it comes from. Topics under `forbidden/`, and under what the settings close, are refused.
 
 use serde::Deserialize;
+use sluice_policy::Peer;
 use sluice_policy::prelude::*;
 
 #[derive(Default, Deserialize)]
@@ -84,9 +85,22 @@ fn welcome(request: &ConnectRequest) -> Connect {
             Some(tls) => format!("{} {} {:?}", tls.version, tls.cipher, tls.sni),
             None => "plain".to_owned(),
         })),
+        Some("whence") => Connect::admit(terms.principal(whence(&request.peer))),
         Some("misnamed") => Connect::deny(Reason::ClientIdentifierNotValid),
         _ => Connect::admit(terms),
     }
+}
+
+fn whence(peer: &Peer) -> String {
+    let proxy = peer.proxied_by.as_deref().unwrap_or("nobody");
+    let name = peer
+        .certificate()
+        .and_then(|certificate| certificate.subject_cn.as_deref());
+    let (address, port, name) = (&peer.address, peer.port, name.unwrap_or("nothing"));
+    format!(
+        "{address} {port} by {proxy} named {name}, local: {}",
+        peer.is_local()
+    )
 }
 
 #[cfg(test)]

@@ -174,6 +174,7 @@ fn any_subject() -> impl Strategy<Value = Subject> {
                 ..TlsPeer::default()
             })
         }),
+        unique_id: None,
         proxied_by: None,
     });
     ("[abc$/]{1,2}", option::of("[ab+]{0,2}"), peer).prop_map(|(client_id, username, peer)| Subject {
@@ -306,6 +307,7 @@ fn the_written_form_is_the_one_that_has_this_number() {
         port: 4711,
         listener: "main".to_owned(),
         proxied_by: Some("192.0.2.2".to_owned()),
+        unique_id: None,
         tls: Some(Box::new(TlsPeer {
             certificate: Some(Certificate::default()),
             ..TlsPeer::default()
