@@ -16,6 +16,7 @@ pub mod policy;
 pub mod store;
 pub mod throttle;
 
+mod encryption;
 mod gating;
 mod operate;
 mod report;

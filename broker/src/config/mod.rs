@@ -21,7 +21,7 @@ pub use budget::parse_client_limits;
 pub use diff::Changes;
 pub use in_force::{InForce, Limit, LimitChange, LimitOrigin};
 pub use problem::Problem;
-pub use tls::{Tls, TlsVersion};
+pub use tls::{CertificateFiles, ClientCertificates, CrlCheck, IdentityField, IdentityRule, Tls, TlsVersion};
 pub use written::{amount_written, written_text};
 
 use crate::policy::budget::{Budget, OverLimitAction, QueueOverflow};

@@ -5,6 +5,7 @@
 
 use super::limiter::{Subject, Suppressed};
 use super::{Client, Event, Origin, PolicyEvent, Refusal};
+use crate::metrics::HandshakeFailure;
 use sluice_mqtt::reason::ReasonCode;
 use std::borrow::Cow;
 use std::path::Path;
@@ -116,7 +117,8 @@ impl<'a> Line<'a> {
         let (level, name) = level_and_name(event);
         let line = Self::new(level, name)
             .about(event.client())
-            .refused(event.refusal());
+            .refused(event.refusal())
+            .failed(event.handshake_failure());
         match *event {
             Event::AdminListening { socket: file } | Event::ConfigReloaded { file } => line.with_file(file),
             Event::AdminCommand {
@@ -150,8 +152,10 @@ impl<'a> Line<'a> {
             }
             Event::ConfigRejected { error: text }
             | Event::ConfigWarning { text }
-            | Event::LimitsReplaced { text } => line.with_whole_text(Some(text)),
-            Event::ConnectionShed { origin, text } | Event::TlsHandshakeFailed { origin, text } => {
+            | Event::LimitsReplaced { text }
+            | Event::TlsRejected { error: text }
+            | Event::TlsReloaded { listeners: text } => line.with_whole_text(Some(text)),
+            Event::ConnectionShed { origin, text } | Event::TlsHandshakeFailed { origin, text, .. } => {
                 line.caused_by(origin).with_text(text)
             }
             Event::Listening { listener, address } => Self {
@@ -177,6 +181,13 @@ impl<'a> Line<'a> {
             | Event::SessionExpired { .. }
             | Event::SessionRefused { .. }
             | Event::Stopped => line,
+        }
+    }
+
+    fn failed(self, failure: Option<HandshakeFailure>) -> Self {
+        Self {
+            cause: failure.map(HandshakeFailure::name),
+            ..self
         }
     }
 
@@ -417,6 +428,8 @@ fn level_and_name(event: &Event<'_>) -> (Level, &'static str) {
         Event::SubscribeRefused { .. } => (Level::WARN, "subscribe_refused"),
         Event::SubscriptionRemoved { .. } => (Level::WARN, "subscription_removed"),
         Event::TlsHandshakeFailed { .. } => (Level::WARN, "tls_handshake_failed"),
+        Event::TlsRejected { .. } => (Level::ERROR, "tls_rejected"),
+        Event::TlsReloaded { .. } => (Level::INFO, "tls_reloaded"),
         Event::WillRefused { .. } => (Level::WARN, "will_refused"),
     }
 }

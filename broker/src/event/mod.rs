@@ -7,7 +7,7 @@
 mod limiter;
 mod line;
 
-use crate::metrics::Metrics;
+use crate::metrics::{HandshakeFailure, Metrics};
 use limiter::{Limiter, Subject, Suppressed};
 use line::Line;
 use parking_lot::Mutex;
@@ -179,7 +179,15 @@ pub enum Event<'a> {
     /// The broker has stopped.
     Stopped,
     /// A connection was closed because no encryption came about.
-    TlsHandshakeFailed { origin: Origin<'a>, text: &'a str },
+    TlsHandshakeFailed {
+        origin: Origin<'a>,
+        failure: HandshakeFailure,
+        text: &'a str,
+    },
+    /// Files that listeners name for encryption have changed and were not taken: everything is as it was.
+    TlsRejected { error: &'a str },
+    /// Files that listeners name for encryption have changed and are in force.
+    TlsReloaded { listeners: &'a str },
     /// A filter of a SUBSCRIBE was refused.
     SubscribeRefused {
         client: Client<'a>,
@@ -278,7 +286,7 @@ impl Events {
             Event::SubscribeRefused { .. } | Event::SubscriptionRemoved { .. } => {
                 self.metrics.subscribes_refused.inc();
             }
-            Event::TlsHandshakeFailed { .. } => self.metrics.tls_handshakes_failed.inc(),
+            Event::TlsHandshakeFailed { failure, .. } => self.metrics.tls.failed(*failure),
             _ => {}
         }
     }
@@ -317,7 +325,9 @@ impl Event<'_> {
             | Self::Policy(_)
             | Self::ServiceManagerUnreachable { .. }
             | Self::ShuttingDown { .. }
-            | Self::Stopped => None,
+            | Self::Stopped
+            | Self::TlsRejected { .. }
+            | Self::TlsReloaded { .. } => None,
         }
     }
 
@@ -356,6 +366,13 @@ impl<'a> Event<'a> {
             | Self::SubscribeRefused { client, .. }
             | Self::SubscriptionRemoved { client, .. }
             | Self::WillRefused { client, .. } => Some(*client),
+            _ => None,
+        }
+    }
+
+    fn handshake_failure(&self) -> Option<HandshakeFailure> {
+        match self {
+            Self::TlsHandshakeFailed { failure, .. } => Some(*failure),
             _ => None,
         }
     }

@@ -4,14 +4,14 @@
 //! Refusals, faults and protocol errors are counted by [`crate::event::Events`]; traffic by whoever moves it.
 
 mod exposition;
+mod tls;
 
 pub use exposition::Exposition;
+pub use tls::{ExpiryByFile, HandshakeFailure, TlsMetrics};
 
-use parking_lot::Mutex;
 use std::cell::Cell;
-use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 /// Counters only grow; a rate is for the reader to compute. Increments from several threads touch different cache
 /// lines, reading adds them up.
@@ -126,8 +126,8 @@ pub struct Metrics {
     pub connections_total: Counter,
     /// *event*: sockets closed unread: `limits.connections_max` is reached or their address is banned.
     pub connections_shed: Counter,
-    /// *event*: TLS handshakes that came to nothing.
-    pub tls_handshakes_failed: Counter,
+    /// Encryption.
+    pub tls: TlsMetrics,
     /// *event*: CONNECTs refused.
     pub connects_refused: Counter,
     /// *event*: PUBLISHes refused.
@@ -192,8 +192,6 @@ pub struct Metrics {
     pub policy_generation: Gauge,
     /// *event*: log lines that the rate limit kept back.
     pub log_lines_suppressed: Counter,
-    /// Listeners that encrypt, in order, with the end of their certificates' validity in seconds of Unix time.
-    certificates: Mutex<BTreeMap<String, u64>>,
 }
 
 impl Default for Metrics {
@@ -203,7 +201,7 @@ impl Default for Metrics {
             connections_current: Gauge::default(),
             connections_total: Counter::default(),
             connections_shed: Counter::default(),
-            tls_handshakes_failed: Counter::default(),
+            tls: TlsMetrics::default(),
             connects_refused: Counter::default(),
             publishes_refused: Counter::default(),
             subscribes_refused: Counter::default(),
@@ -236,17 +234,11 @@ impl Default for Metrics {
             policy_rejections: Counter::default(),
             policy_generation: Gauge::default(),
             log_lines_suppressed: Counter::default(),
-            certificates: Mutex::default(),
         }
     }
 }
 
 impl Metrics {
-    /// Replaces the listeners that encrypt, each with the end of its certificate's validity in seconds of Unix time.
-    pub fn set_certificates(&self, certificates: BTreeMap<String, u64>) {
-        *self.certificates.lock() = certificates;
-    }
-
     /// Seconds since this broker was created.
     #[must_use]
     pub fn uptime_seconds(&self) -> u64 {
@@ -296,22 +288,7 @@ impl Metrics {
             &[],
             self.connections_shed.get(),
         );
-        text.counter(
-            "sluice_tls_handshakes_failed_total",
-            "TLS handshakes that came to nothing.",
-            &[],
-            self.tls_handshakes_failed.get(),
-        );
-        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-        let now = now.map_or(0, |now| now.as_secs());
-        for (listener, expires) in &*self.certificates.lock() {
-            text.gauge(
-                "sluice_tls_certificate_expires_seconds",
-                "Seconds until the listener's certificate expires.",
-                &[("listener", listener)],
-                expires.saturating_sub(now),
-            );
-        }
+        self.tls.render(text);
         text.counter(
             "sluice_connects_refused_total",
             "CONNECTs refused.",
