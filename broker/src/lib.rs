@@ -16,6 +16,7 @@ pub mod network;
 pub mod policy;
 pub mod throttle;
 
+mod encryption;
 mod gating;
 mod operate;
 mod report;

@@ -29,6 +29,7 @@ impl Commands {
         match request {
             Request::Status => Ok(self.status()),
             Request::Metrics => Ok(Value::from(self.metrics_text())),
+            Request::Reload => self.orders.reload(),
             Request::ClientList { prefix } => Ok(clients::list(&self.hub, &prefix)),
             Request::ClientShow { client_id } => clients::show(&self.hub, &client_id),
             Request::ClientLimits {

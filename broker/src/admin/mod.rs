@@ -34,6 +34,8 @@ pub enum Request {
     Status,
     /// All metrics, as Prometheus text.
     Metrics,
+    /// Reads the configuration and the files it names again, as SIGHUP does.
+    Reload,
     /// Sessions, at most [`CLIENTS_LISTED_MAX`] of them.
     ClientList {
         /// Only client identifiers that begin so.
@@ -137,6 +139,7 @@ impl Request {
         match self {
             Self::Status => "status",
             Self::Metrics => "metrics",
+            Self::Reload => "reload",
             Self::ClientList { .. } => "client-list",
             Self::ClientShow { .. } => "client-show",
             Self::ClientLimits { .. } => "client-limits",
@@ -174,7 +177,8 @@ impl Request {
             | Self::RetainedGet { .. }
             | Self::LimitsShow
             | Self::PolicyList => false,
-            Self::ClientKick { .. }
+            Self::Reload
+            | Self::ClientKick { .. }
             | Self::ClientLimits { .. }
             | Self::ClientLimitsReset { .. }
             | Self::ClientBan { .. }

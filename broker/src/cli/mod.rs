@@ -46,6 +46,9 @@ enum Command {
     Status(broker::StatusArguments),
     /// Print all metrics of the running broker, as Prometheus text.
     Metrics(Reach),
+    /// Have the running broker read its configuration and the files it names again, as SIGHUP does, and say what is
+    /// wrong with them if it does not take them.
+    Reload(Reach),
     /// Look at the limits of the running broker, and set others.
     #[command(subcommand, after_help = limits::LIMITS_HELP)]
     Limits(limits::LimitsCommand),
@@ -98,6 +101,7 @@ pub fn main() -> ExitCode {
         Command::Policy(command) => policy::policy(command),
         Command::Status(arguments) => broker::status(&arguments),
         Command::Metrics(reach) => broker::metrics(&reach),
+        Command::Reload(reach) => broker::reload(&reach),
         Command::Limits(command) => limits::limits(command),
         Command::Client(command) => client::client(command),
         Command::Session(command) => session::session(command),

@@ -25,7 +25,7 @@ pub use in_force::{InForce, Limit, LimitChange, LimitOrigin};
 pub use listener::{Listener, Proxies};
 pub use problem::Problem;
 pub use store::StoreConfig;
-pub use tls::{Tls, TlsVersion};
+pub use tls::{CertificateFiles, ClientCertificates, CrlCheck, IdentityField, IdentityRule, Tls, TlsVersion};
 pub use written::{amount_written, written_text};
 
 use crate::policy::budget::{Budget, OverLimitAction, QueueOverflow};

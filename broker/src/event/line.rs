@@ -5,6 +5,7 @@
 
 use super::limiter::{Subject, Suppressed};
 use super::{Client, Event, Origin, PolicyEvent, Refusal, StoreEvent};
+use crate::metrics::HandshakeFailure;
 use sluice_mqtt::reason::ReasonCode;
 use std::borrow::Cow;
 use std::path::Path;
@@ -120,7 +121,8 @@ impl<'a> Line<'a> {
         let (level, name) = level_and_name(event);
         let line = Self::new(level, name)
             .about(event.client())
-            .refused(event.refusal());
+            .refused(event.refusal())
+            .failed(event.handshake_failure());
         line.filled(event)
     }
 
@@ -162,12 +164,14 @@ impl<'a> Line<'a> {
             }
             Event::ConfigRejected { error: text }
             | Event::ConfigWarning { text }
-            | Event::LimitsReplaced { text } => line.with_whole_text(Some(text)),
+            | Event::LimitsReplaced { text }
+            | Event::TlsRejected { error: text }
+            | Event::TlsReloaded { listeners: text } => line.with_whole_text(Some(text)),
             Event::ConnectionShed { origin, reason, text } => Self {
                 reason: Some(reason.name()),
                 ..line.caused_by(origin).with_text(text)
             },
-            Event::TlsHandshakeFailed { origin, text } => line.caused_by(origin).with_text(text),
+            Event::TlsHandshakeFailed { origin, text, .. } => line.caused_by(origin).with_text(text),
             Event::Listening { listener, address } => Self {
                 listener: Some(listener),
                 address: Some(address.to_string()),
@@ -202,6 +206,13 @@ impl<'a> Line<'a> {
             | StoreEvent::Opened(text)
             | StoreEvent::Progress(text) => self.with_text(text),
             StoreEvent::Recovered => self,
+        }
+    }
+
+    fn failed(self, failure: Option<HandshakeFailure>) -> Self {
+        Self {
+            cause: failure.map(HandshakeFailure::name),
+            ..self
         }
     }
 
@@ -458,6 +469,8 @@ fn level_and_name(event: &Event<'_>) -> (Level, &'static str) {
         Event::SubscribeRefused { .. } => (Level::WARN, "subscribe_refused"),
         Event::SubscriptionRemoved { .. } => (Level::WARN, "subscription_removed"),
         Event::TlsHandshakeFailed { .. } => (Level::WARN, "tls_handshake_failed"),
+        Event::TlsRejected { .. } => (Level::ERROR, "tls_rejected"),
+        Event::TlsReloaded { .. } => (Level::INFO, "tls_reloaded"),
         Event::WillRefused { .. } => (Level::WARN, "will_refused"),
     }
 }

@@ -7,7 +7,7 @@
 mod limiter;
 mod line;
 
-use crate::metrics::{Metrics, Shed};
+use crate::metrics::{HandshakeFailure, Metrics, Shed};
 use limiter::{Limiter, Subject, Suppressed};
 use line::Line;
 use parking_lot::Mutex;
@@ -195,7 +195,15 @@ pub enum Event<'a> {
     /// The broker has stopped.
     Stopped,
     /// A connection was closed because no encryption came about.
-    TlsHandshakeFailed { origin: Origin<'a>, text: &'a str },
+    TlsHandshakeFailed {
+        origin: Origin<'a>,
+        failure: HandshakeFailure,
+        text: &'a str,
+    },
+    /// Files that listeners name for encryption have changed and were not taken: everything is as it was.
+    TlsRejected { error: &'a str },
+    /// Files that listeners name for encryption have changed and are in force.
+    TlsReloaded { listeners: &'a str },
     /// A filter of a SUBSCRIBE was refused.
     SubscribeRefused {
         client: Client<'a>,
@@ -310,7 +318,7 @@ impl Events {
             Event::SubscribeRefused { .. } | Event::SubscriptionRemoved { .. } => {
                 self.metrics.subscribes_refused.inc();
             }
-            Event::TlsHandshakeFailed { .. } => self.metrics.tls_handshakes_failed.inc(),
+            Event::TlsHandshakeFailed { failure, .. } => self.metrics.tls.failed(*failure),
             Event::StoredMessageLost { .. } => self.metrics.store.unreadable.inc(),
             Event::Store(StoreEvent::Failing(_)) => {
                 self.metrics.store.failures.inc();
@@ -358,7 +366,9 @@ impl Event<'_> {
             | Self::ServiceManagerUnreachable { .. }
             | Self::ShuttingDown { .. }
             | Self::Stopped
-            | Self::Store(_) => None,
+            | Self::Store(_)
+            | Self::TlsRejected { .. }
+            | Self::TlsReloaded { .. } => None,
         }
     }
 
@@ -399,6 +409,13 @@ impl<'a> Event<'a> {
             | Self::SubscribeRefused { client, .. }
             | Self::SubscriptionRemoved { client, .. }
             | Self::WillRefused { client, .. } => Some(*client),
+            _ => None,
+        }
+    }
+
+    fn handshake_failure(&self) -> Option<HandshakeFailure> {
+        match self {
+            Self::TlsHandshakeFailed { failure, .. } => Some(*failure),
             _ => None,
         }
     }

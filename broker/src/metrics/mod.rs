@@ -6,16 +6,16 @@
 mod exposition;
 mod shed;
 mod storage;
+mod tls;
 
 pub use exposition::Exposition;
 pub use shed::{Shed, ShedCounter};
 pub use storage::StoreMetrics;
+pub use tls::{ExpiryByFile, HandshakeFailure, TlsMetrics};
 
-use parking_lot::Mutex;
 use std::cell::Cell;
-use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 /// Counters only grow; a rate is for the reader to compute. Increments from several threads touch different cache
 /// lines, reading adds them up.
@@ -132,8 +132,8 @@ pub struct Metrics {
     pub connections_shed: ShedCounter,
     /// Connections that a proxy opened to see whether somebody answers.
     pub proxy_checks: Counter,
-    /// *event*: TLS handshakes that came to nothing.
-    pub tls_handshakes_failed: Counter,
+    /// Encryption.
+    pub tls: TlsMetrics,
     /// *event*: CONNECTs refused.
     pub connects_refused: Counter,
     /// *event*: PUBLISHes refused.
@@ -202,8 +202,6 @@ pub struct Metrics {
     pub policy_generation: Gauge,
     /// *event*: log lines that the rate limit kept back.
     pub log_lines_suppressed: Counter,
-    /// Listeners that encrypt, in order, with the end of their certificates' validity in seconds of Unix time.
-    certificates: Mutex<BTreeMap<String, u64>>,
 }
 
 impl Default for Metrics {
@@ -214,7 +212,7 @@ impl Default for Metrics {
             connections_total: Counter::default(),
             connections_shed: ShedCounter::default(),
             proxy_checks: Counter::default(),
-            tls_handshakes_failed: Counter::default(),
+            tls: TlsMetrics::default(),
             connects_refused: Counter::default(),
             publishes_refused: Counter::default(),
             subscribes_refused: Counter::default(),
@@ -249,17 +247,11 @@ impl Default for Metrics {
             policy_sessions_forgotten: Counter::default(),
             policy_generation: Gauge::default(),
             log_lines_suppressed: Counter::default(),
-            certificates: Mutex::default(),
         }
     }
 }
 
 impl Metrics {
-    /// Replaces the listeners that encrypt, each with the end of its certificate's validity in seconds of Unix time.
-    pub fn set_certificates(&self, certificates: BTreeMap<String, u64>) {
-        *self.certificates.lock() = certificates;
-    }
-
     /// Seconds since this broker was created.
     #[must_use]
     pub fn uptime_seconds(&self) -> u64 {
@@ -311,22 +303,7 @@ impl Metrics {
             &[],
             self.proxy_checks.get(),
         );
-        text.counter(
-            "sluice_tls_handshakes_failed_total",
-            "TLS handshakes that came to nothing.",
-            &[],
-            self.tls_handshakes_failed.get(),
-        );
-        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-        let now = now.map_or(0, |now| now.as_secs());
-        for (listener, expires) in &*self.certificates.lock() {
-            text.gauge(
-                "sluice_tls_certificate_expires_seconds",
-                "Seconds until the listener's certificate expires.",
-                &[("listener", listener)],
-                expires.saturating_sub(now),
-            );
-        }
+        self.tls.render(text);
         text.counter(
             "sluice_connects_refused_total",
             "CONNECTs refused.",

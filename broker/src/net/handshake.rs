@@ -3,7 +3,7 @@
 use super::Shared;
 use super::enforced::Enforced;
 use super::link::{Link, Socket};
-use super::terms;
+use super::{identity, terms};
 use crate::event::Event as Fact;
 use crate::hub::{Attach, AttachError, Attached, Caller, Detach};
 use crate::memory::Pressure;
@@ -34,7 +34,7 @@ pub(super) async fn enter<S: Socket>(
     shared: &Shared,
     peer: &Arc<Peer>,
 ) -> Option<Entered> {
-    let connect = match link.converse().await {
+    let mut connect = match link.converse().await {
         Ok(Some(Event::Connect(connect))) => connect,
         Ok(Some(Event::Closed(cause))) => {
             shared.events.emit(Fact::ProtocolError {
@@ -46,6 +46,12 @@ pub(super) async fn enter<S: Socket>(
         }
         Ok(_) | Err(_) => return None,
     };
+    let mut assigned = connect.client_id.is_empty().then(terms::assigned_client_id);
+    let rule = shared.identity_rule(&peer.listener);
+    if let Err(refusal) = identity::assume(rule, peer, &mut connect, &mut assigned) {
+        refuse(link, shared, peer, &connect, &refusal);
+        return None;
+    }
     let caller = Caller {
         username: connect.username.as_deref().map(Into::into),
         principal: None,
@@ -61,7 +67,6 @@ pub(super) async fn enter<S: Socket>(
         );
         return None;
     }
-    let assigned = connect.client_id.is_empty().then(terms::assigned_client_id);
     let request = terms::connect_request(&connect, shared.hub.new_number(), assigned.clone(), peer);
     match decide(link, shared.policies.connect(Arc::new(request))).await? {
         Decision::Admit { gate, admission } => {

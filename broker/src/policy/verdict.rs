@@ -54,7 +54,7 @@ pub struct TlsPeer {
 /// A verified X.509 client certificate.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Certificate {
-    /// Common name of the subject.
+    /// Common name of the subject; `None` also when there are several that differ.
     pub subject_cn: Option<String>,
     /// DNS names of the subjectAltName.
     pub san_dns: Vec<String>,
@@ -70,6 +70,8 @@ pub struct Certificate {
     pub serial: String,
     /// SHA-256 of the DER certificate, lower-case hexadecimal.
     pub fingerprint_sha256: String,
+    /// Beginning of its validity. Policies are not told: `wit/` has no place for it.
+    pub not_before_unix_seconds: u64,
     /// End of its validity.
     pub not_after_unix_seconds: u64,
 }
