@@ -6,6 +6,7 @@
 pub mod admin;
 pub mod cli;
 pub mod config;
+pub mod confinement;
 pub mod event;
 pub mod hub;
 pub mod log;
@@ -13,6 +14,7 @@ pub mod memory;
 pub mod metrics;
 pub mod net;
 pub mod policy;
+pub mod pulse;
 pub mod store;
 pub mod throttle;
 

@@ -60,6 +60,7 @@ pub(super) fn in_force(old: &Config, new: &Config) -> Config {
         admin: old.admin.clone(),
         log,
         sys_interval: old.sys_interval,
+        confine: old.confine,
         warnings,
     }
 }
@@ -89,6 +90,7 @@ pub(super) fn changes(old: &Config, new: &Config) -> Changes {
         admin,
         log,
         sys_interval,
+        confine,
         warnings: _,
     } = old;
     for (key, changed) in [
@@ -105,6 +107,7 @@ pub(super) fn changes(old: &Config, new: &Config) -> Changes {
     }
     for (key, changed) in [
         ("admin", *admin != new.admin),
+        ("confine", *confine != new.confine),
         ("data_dir", *data_dir != new.data_dir),
         ("log.format", log.format != new.log.format),
         ("policy_dir", *policy_dir != new.policy_dir),

@@ -128,6 +128,8 @@ impl<'a> Line<'a> {
             Event::AcceptFailed { error: text }
             | Event::AdminUnavailable { error: text }
             | Event::ClientThrottled { text, .. }
+            | Event::Confined { text }
+            | Event::NotConfined { text }
             | Event::ServiceManagerUnreachable { error: text } => line.with_text(text),
             Event::MemoryPressure { pressure, used } => line.with_kind(pressure).with_count(used),
             Event::OverLimit { limit, action, .. } => line.with_limit(limit, action),
@@ -166,9 +168,9 @@ impl<'a> Line<'a> {
                 topic: Some(cut(topic)),
                 ..line
             },
-            Event::QueueOverflow { messages: count, .. } | Event::ShuttingDown { connections: count } => {
-                line.with_count(count)
-            }
+            Event::QueueOverflow { messages: count, .. }
+            | Event::ShuttingDown { connections: count }
+            | Event::WorkerHangs { worker: count } => line.with_count(count),
             Event::SubscribeRefused { filter, .. } | Event::SubscriptionRemoved { filter, .. } => Self {
                 filter: Some(cut(filter)),
                 ..line
@@ -393,11 +395,13 @@ fn level_and_name(event: &Event<'_>) -> (Level, &'static str) {
         Event::ConfigRejected { .. } => (Level::ERROR, "config_rejected"),
         Event::ConfigReloaded { .. } => (Level::INFO, "config_reloaded"),
         Event::ConfigWarning { .. } => (Level::WARN, "config_warning"),
+        Event::Confined { .. } => (Level::INFO, "confined"),
         Event::ConnectRefused { .. } => (Level::WARN, "connect_refused"),
         Event::ConnectionShed { .. } => (Level::WARN, "connection_shed"),
         Event::LimitsReplaced { .. } => (Level::INFO, "limits_replaced"),
         Event::Listening { .. } => (Level::INFO, "listening"),
         Event::MemoryPressure { .. } => (Level::WARN, "memory_pressure"),
+        Event::NotConfined { .. } => (Level::WARN, "not_confined"),
         Event::OverLimit { .. } => (Level::WARN, "over_limit"),
         Event::Policy(PolicyEvent::Activated { .. }) => (Level::INFO, "policy_activated"),
         Event::Policy(PolicyEvent::Fault { .. }) => (Level::ERROR, "policy_fault"),
@@ -418,6 +422,7 @@ fn level_and_name(event: &Event<'_>) -> (Level, &'static str) {
         Event::SubscriptionRemoved { .. } => (Level::WARN, "subscription_removed"),
         Event::TlsHandshakeFailed { .. } => (Level::WARN, "tls_handshake_failed"),
         Event::WillRefused { .. } => (Level::WARN, "will_refused"),
+        Event::WorkerHangs { .. } => (Level::ERROR, "worker_hangs"),
     }
 }
 
