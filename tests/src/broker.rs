@@ -8,6 +8,7 @@ use crate::reply::ConnAck;
 use crate::unique;
 use rustix::process::Pid;
 pub use rustix::process::Signal;
+use std::ffi::OsStr;
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -103,8 +104,18 @@ impl Broker {
     /// When it does not begin to listen, with all that it logged.
     #[must_use]
     pub fn start_in(dir: TempDir, arguments: &[&str]) -> Self {
+        Self::start_with(dir, arguments, &[])
+    }
+
+    /// The same, with more in its environment.
+    ///
+    /// # Panics
+    /// When it does not begin to listen, with all that it logged.
+    #[must_use]
+    pub fn start_with(dir: TempDir, arguments: &[&str], environment: &[(&str, &OsStr)]) -> Self {
         let mut child = command(dir.path())
             .args(arguments)
+            .envs(environment.iter().copied())
             .env("SLUICE_UNDER_TEST_ENDS_WITH_STDIN", "1")
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
@@ -308,8 +319,12 @@ pub fn command(dir: &Path) -> Command {
     command
         .current_dir(dir)
         .env("XDG_RUNTIME_DIR", dir)
+        // Tests run as whoever they like; the one about root takes it away again.
+        .env("SLUICE_ALLOW_ROOT", "1")
         .env_remove("RUST_LOG")
-        .env_remove("NOTIFY_SOCKET");
+        .env_remove("NOTIFY_SOCKET")
+        .env_remove("WATCHDOG_USEC")
+        .env_remove("WATCHDOG_PID");
     command
 }
 

@@ -132,6 +132,7 @@ Exit codes: 0 done, 1 failed or refused, 2 the command line was not understood."
 const RUN_HELP: &str = "\
 Signals: SIGTERM and SIGINT end the broker, clients are told; SIGHUP reads the configuration and the policies again.
 Environment: SLUICE_LOG is a log level (error, warn, info, debug, trace) that goes before the configured one.
+It does not run as root unless told to: a broker needs no privileges.
 
 Examples:
   sluice run

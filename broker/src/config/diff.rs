@@ -61,6 +61,7 @@ pub(super) fn in_force(old: &Config, new: &Config) -> Config {
         admin: old.admin.clone(),
         log,
         sys_interval: old.sys_interval,
+        confine: old.confine,
         warnings,
     }
 }
@@ -91,6 +92,7 @@ pub(super) fn changes(old: &Config, new: &Config) -> Changes {
         admin,
         log,
         sys_interval,
+        confine,
         warnings: _,
     } = old;
     for (key, changed) in [
@@ -107,6 +109,7 @@ pub(super) fn changes(old: &Config, new: &Config) -> Changes {
     }
     for (key, changed) in [
         ("admin", *admin != new.admin),
+        ("confine", *confine != new.confine),
         ("data_dir", *data_dir != new.data_dir),
         ("store", *store != new.store),
         ("log.format", log.format != new.log.format),

@@ -68,6 +68,8 @@ pub struct Config {
     pub log: Log,
     /// How often `$SYS` topics are published. `None`: never.
     pub sys_interval: Option<Duration>,
+    /// Whether the process gives up what it does not need.
+    pub confine: bool,
     /// What deserves attention without being wrong.
     pub warnings: Vec<Problem>,
 }
@@ -193,6 +195,7 @@ impl Default for Config {
             admin: Admin::default(),
             log: Log::default(),
             sys_interval: Some(Duration::from_secs(10)),
+            confine: true,
             warnings: Vec::new(),
         }
     }

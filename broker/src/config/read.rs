@@ -41,6 +41,7 @@ pub(super) fn read(document: &Document<'_>, file: &Path, mut root: Table<'_, '_>
         &mut config.sys_interval,
         value::or_word("off", value::duration(SECOND..=HOUR)),
     );
+    root.read("confine", &mut config.confine, value::boolean);
     if let Some(workers) = root.value("workers", value::integer::<usize>(0..=1_024)) {
         config.workers = (workers > 0).then_some(workers);
     }

@@ -140,6 +140,8 @@ impl<'a> Line<'a> {
             Event::AcceptFailed { error: text }
             | Event::AdminUnavailable { error: text }
             | Event::ClientThrottled { text, .. }
+            | Event::Confined { text }
+            | Event::NotConfined { text }
             | Event::ServiceManagerUnreachable { error: text }
             | Event::SessionNotRecovered { error: text, .. }
             | Event::StoredMessageLost { error: text, .. } => line.with_text(text),
@@ -150,15 +152,7 @@ impl<'a> Line<'a> {
                 version,
                 resumed,
                 ..
-            } => {
-                let principal = principal.map(cut);
-                Self {
-                    principal,
-                    version: Some(version),
-                    resumed: Some(resumed),
-                    ..line
-                }
-            }
+            } => line.connected(principal, version, resumed),
             Event::ClientDisconnected { reason, text, .. } | Event::ProtocolError { reason, text, .. } => {
                 line.because(reason).with_text(text)
             }
@@ -184,9 +178,9 @@ impl<'a> Line<'a> {
                 topic: Some(cut(topic)),
                 ..line
             },
-            Event::QueueOverflow { messages: count, .. } | Event::ShuttingDown { connections: count } => {
-                line.with_count(count)
-            }
+            Event::QueueOverflow { messages: count, .. }
+            | Event::ShuttingDown { connections: count }
+            | Event::WorkerHangs { worker: count } => line.with_count(count),
             Event::SubscribeRefused { filter, .. } | Event::SubscriptionRemoved { filter, .. } => Self {
                 filter: Some(cut(filter)),
                 ..line
@@ -196,6 +190,15 @@ impl<'a> Line<'a> {
             | Event::SessionRefused { .. }
             | Event::Stopped => line,
             Event::Store(event) => line.with_text_of(event),
+        }
+    }
+
+    fn connected(self, principal: Option<&'a str>, version: &'a str, resumed: bool) -> Self {
+        Self {
+            principal: principal.map(cut),
+            version: Some(version),
+            resumed: Some(resumed),
+            ..self
         }
     }
 
@@ -437,11 +440,13 @@ fn level_and_name(event: &Event<'_>) -> (Level, &'static str) {
         Event::ConfigRejected { .. } => (Level::ERROR, "config_rejected"),
         Event::ConfigReloaded { .. } => (Level::INFO, "config_reloaded"),
         Event::ConfigWarning { .. } => (Level::WARN, "config_warning"),
+        Event::Confined { .. } => (Level::INFO, "confined"),
         Event::ConnectRefused { .. } => (Level::WARN, "connect_refused"),
         Event::ConnectionShed { .. } => (Level::WARN, "connection_shed"),
         Event::LimitsReplaced { .. } => (Level::INFO, "limits_replaced"),
         Event::Listening { .. } => (Level::INFO, "listening"),
         Event::MemoryPressure { .. } => (Level::WARN, "memory_pressure"),
+        Event::NotConfined { .. } => (Level::WARN, "not_confined"),
         Event::OverLimit { .. } => (Level::WARN, "over_limit"),
         Event::Policy(PolicyEvent::Activated { .. }) => (Level::INFO, "policy_activated"),
         Event::Policy(PolicyEvent::Fault { .. }) => (Level::ERROR, "policy_fault"),
@@ -472,6 +477,7 @@ fn level_and_name(event: &Event<'_>) -> (Level, &'static str) {
         Event::TlsRejected { .. } => (Level::ERROR, "tls_rejected"),
         Event::TlsReloaded { .. } => (Level::INFO, "tls_reloaded"),
         Event::WillRefused { .. } => (Level::WARN, "will_refused"),
+        Event::WorkerHangs { .. } => (Level::ERROR, "worker_hangs"),
     }
 }
 

@@ -132,6 +132,10 @@ pub enum Event<'a> {
     LimitsReplaced { text: &'a str },
     /// Something in the configuration deserves attention.
     ConfigWarning { text: &'a str },
+    /// The process has given up what it does not need.
+    Confined { text: &'a str },
+    /// The process can do whatever its user can.
+    NotConfined { text: &'a str },
     /// A connection was closed before a byte of MQTT was looked at.
     ConnectionShed {
         origin: Origin<'a>,
@@ -177,6 +181,8 @@ pub enum Event<'a> {
     RetainedFull { topic: &'a str },
     /// The service manager that started us does not take what we tell it.
     ServiceManagerUnreachable { error: &'a str },
+    /// A thread that serves clients no longer takes its turns; the service manager is not told that we live.
+    WorkerHangs { worker: u64 },
     /// A session without a connection ended.
     SessionExpired { client: Client<'a> },
     /// A policy ended a session that it had admitted before.
@@ -360,10 +366,13 @@ impl Event<'_> {
             | Self::ConfigReloaded { .. }
             | Self::ConfigRejected { .. }
             | Self::ConfigWarning { .. }
+            | Self::Confined { .. }
+            | Self::NotConfined { .. }
             | Self::LimitsReplaced { .. }
             | Self::Listening { .. }
             | Self::Policy(_)
             | Self::ServiceManagerUnreachable { .. }
+            | Self::WorkerHangs { .. }
             | Self::ShuttingDown { .. }
             | Self::Stopped
             | Self::Store(_)

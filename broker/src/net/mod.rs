@@ -25,6 +25,7 @@ use crate::memory::Memory;
 use crate::metrics::{ExpiryByFile, Metrics};
 use crate::policy::Policies;
 use crate::policy::budget::Budget;
+use crate::pulse::Pulse;
 use crate::throttle::{Governor, SharedRates};
 use arc_swap::ArcSwap;
 use sluice_mqtt::conn::ConnectionConfig;
@@ -53,6 +54,8 @@ pub struct Shared {
     pub total: Arc<SharedRates>,
     /// How near the broker is to its memory limit.
     pub memory: Arc<Memory>,
+    /// Whether the workers take their turns.
+    pub pulse: Pulse,
 }
 
 /// What a listener demands before a client is let in.
@@ -99,6 +102,7 @@ impl Shared {
             doors: Arc::new(ArcSwap::from_pointee(doors)),
             total,
             memory: Arc::new(Memory::new(config.memory_limit)),
+            pulse: Pulse::default(),
         }
     }
 

@@ -78,8 +78,10 @@ fn start(number: usize, shared: Arc<Shared>) -> std::io::Result<mpsc::Sender<Acc
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
+    let beat = shared.pulse.worker();
     let run = move || {
         runtime.block_on(async move {
+            tokio::spawn(beat.go_on());
             let turns = Turns::new();
             let (here, mut all_gone) = mpsc::channel::<()>(1);
             while let Some(accepted) = accepted.recv().await {

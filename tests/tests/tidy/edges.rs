@@ -116,6 +116,11 @@ const CONFINED: &[Confined] = &[
         because: "only these two talk to the outside",
     },
     Confined {
+        words: &["landlock"],
+        to: &["broker/src/confinement"],
+        because: "one place decides what the process gives up",
+    },
+    Confined {
         words: &["tikv_jemalloc_ctl", "tikv_jemallocator"],
         to: &["broker/src/memory"],
         because: "the allocator can be replaced",
@@ -166,6 +171,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("log", &["event"]),
     ("metrics", &[]),
     ("memory", &[]),
+    ("pulse", &[]),
     // `report` turns what the parts know into events, so that those need not know the parts.
     (
         "hub",
@@ -176,7 +182,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     (
         "net",
         &[
-            "config", "event", "hub", "memory", "metrics", "network", "policy", "report", "throttle",
+            "config", "event", "hub", "memory", "metrics", "network", "policy", "pulse", "report", "throttle",
         ],
     ),
 ];
