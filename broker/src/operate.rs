@@ -190,7 +190,8 @@ fn start_tasks(config: &Config, hub: &Hub, policies: &Policies) {
         tokio::spawn(async move { hub.publish_sys(every).await });
     }
     tokio::spawn(report_suppressed(hub.events().clone()));
-    tokio::spawn(judge_after_swaps(hub.clone(), policies.clone()));
+    let workers = worker_count(config);
+    tokio::spawn(judge_after_swaps(hub.clone(), policies.clone(), workers));
     tokio::spawn(act_for_policies(hub.clone(), policies.actions()));
 }
 
@@ -223,7 +224,7 @@ async fn report_suppressed(events: Events) {
 }
 
 /// Every swap of policies makes every session be judged again.
-async fn judge_after_swaps(hub: Hub, policies: Policies) {
+async fn judge_after_swaps(hub: Hub, policies: Policies, workers: usize) {
     let mut changes = policies.changes();
     loop {
         hub.metrics().policy_generation.set(policies.generation());
@@ -231,7 +232,7 @@ async fn judge_after_swaps(hub: Hub, policies: Policies) {
             return;
         }
         changes.mark_unchanged();
-        hub.judge_again().await;
+        hub.judge_again(workers).await;
     }
 }
 
