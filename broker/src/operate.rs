@@ -250,7 +250,8 @@ fn start_tasks(config: &Config, shared: &Shared) {
             shared.stopping.clone(),
         ));
     }
-    tokio::spawn(judge_after_swaps(hub.clone(), policies.clone()));
+    let workers = worker_count(config);
+    tokio::spawn(judge_after_swaps(hub.clone(), policies.clone(), workers));
     tokio::spawn(act_for_policies(hub.clone(), policies.actions()));
 }
 
@@ -283,12 +284,12 @@ async fn report_suppressed(events: Events) {
 }
 
 /// Every swap of policies makes every session be judged again.
-async fn judge_after_swaps(hub: Hub, policies: Policies) {
+async fn judge_after_swaps(hub: Hub, policies: Policies, workers: usize) {
     let mut changes = policies.changes();
     loop {
         hub.metrics().policy_generation.set(policies.generation());
         // The first time: what the last process left.
-        hub.judge_again().await;
+        hub.judge_again(workers).await;
         if changes.changed().await.is_err() {
             return;
         }

@@ -1,6 +1,7 @@
 //! From modules to the set in force: everything is tried before anything is applied.
 
 use super::actions::Actions;
+use super::aside::stand_back;
 use super::effects::PasswordPool;
 use super::estate::Estate;
 use super::holdings::Holdings;
@@ -223,8 +224,25 @@ impl Host {
         }
     }
 
-    /// Compiles a module and tries it out.
+    /// Compiles a module and tries it out. Once there may be clients, they come first.
     fn build(
+        &self,
+        loader: &Loader,
+        spec: PolicySpec,
+        wasm: &[u8],
+        holdings: Arc<Holdings>,
+        config: &PoliciesConfig,
+    ) -> Result<Arc<Policy>, PolicyErrorKind> {
+        let build = || self.build_here(loader, spec, wasm, holdings, config);
+        if self.generation.load(Ordering::Relaxed) == 0 {
+            return build();
+        }
+        stand_back(build).map_err(|error| {
+            PolicyErrorKind::Host(format!("the thread that compiles cannot start: {error}"))
+        })?
+    }
+
+    fn build_here(
         &self,
         loader: &Loader,
         spec: PolicySpec,

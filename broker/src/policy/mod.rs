@@ -13,6 +13,7 @@
 
 mod actions;
 mod activation;
+mod aside;
 pub mod budget;
 mod cache;
 mod effects;
