@@ -8,7 +8,7 @@ use crate::reply::ConnAck;
 use crate::unique;
 use rustix::process::Pid;
 pub use rustix::process::Signal;
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -19,10 +19,19 @@ use tempfile::TempDir;
 
 /// A running broker with a directory of its own; killed when dropped.
 pub struct Broker {
+    process: Process,
+    /// What the process before it logged, if there was one.
+    earlier: Option<Arc<Log>>,
+    arguments: Vec<String>,
+    environment: Vec<(String, OsString)>,
+    dir: TempDir,
+}
+
+/// One run of the binary, up to where it listens.
+struct Process {
     child: Child,
     log: Arc<Log>,
     address: SocketAddr,
-    dir: TempDir,
 }
 
 #[derive(Default)]
@@ -73,6 +82,44 @@ impl Log {
     }
 }
 
+impl Process {
+    fn start(dir: &Path, arguments: &[String], environment: &[(String, OsString)]) -> Self {
+        let mut child = command(dir)
+            .args(arguments)
+            .envs(environment.iter().map(|(name, value)| (name, value)))
+            .env("SLUICE_UNDER_TEST_ENDS_WITH_STDIN", "1")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the broker starts");
+        let stderr = child.stderr.take().expect("stderr is piped");
+        let log = Arc::new(Log::default());
+        let collected = Arc::clone(&log);
+        std::thread::spawn(move || {
+            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+                collected.lock().lines.push(LogLine::new(line));
+                collected.changed.notify_all();
+            }
+            collected.lock().ended = true;
+            collected.changed.notify_all();
+        });
+        let address = log.wait_for(PATIENCE, |line| {
+            line.is("listening")
+                .then(|| line.text_field("address"))
+                .flatten()?
+                .parse()
+                .ok()
+        });
+        let Some(address) = address else {
+            let _ = child.kill();
+            let _ = child.wait();
+            panic!("the broker does not listen; its log:\n{}", log.text());
+        };
+        Self { child, log, address }
+    }
+}
+
 impl Broker {
     /// A broker without configuration: its defaults, on a port the system chooses.
     #[must_use]
@@ -113,50 +160,49 @@ impl Broker {
     /// When it does not begin to listen, with all that it logged.
     #[must_use]
     pub fn start_with(dir: TempDir, arguments: &[&str], environment: &[(&str, &OsStr)]) -> Self {
-        let mut child = command(dir.path())
-            .args(arguments)
-            .envs(environment.iter().copied())
-            .env("SLUICE_UNDER_TEST_ENDS_WITH_STDIN", "1")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("the broker starts");
-        let stderr = child.stderr.take().expect("stderr is piped");
-        let log = Arc::new(Log::default());
-        let collected = Arc::clone(&log);
-        std::thread::spawn(move || {
-            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
-                collected.lock().lines.push(LogLine::new(line));
-                collected.changed.notify_all();
-            }
-            collected.lock().ended = true;
-            collected.changed.notify_all();
-        });
-        let address = log.wait_for(PATIENCE, |line| {
-            line.is("listening")
-                .then(|| line.text_field("address"))
-                .flatten()?
-                .parse()
-                .ok()
-        });
-        let Some(address) = address else {
-            let _ = child.kill();
-            let _ = child.wait();
-            panic!("the broker does not listen; its log:\n{}", log.text());
-        };
+        let arguments: Vec<String> = arguments.iter().map(ToString::to_string).collect();
+        let environment: Vec<_> = environment
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect();
         Self {
-            child,
-            log,
-            address,
+            process: Process::start(dir.path(), &arguments, &environment),
+            earlier: None,
+            arguments,
+            environment,
             dir,
         }
+    }
+
+    /// Sends a signal that ends the process, and waits until it has ended.
+    ///
+    /// # Panics
+    /// When it cannot be sent, or the process runs on.
+    pub fn end(&mut self, signal: Signal) {
+        self.signal(signal);
+        self.wait_for_exit();
+    }
+
+    /// Starts the binary once more, in the same directory and with the same arguments. The ports are others.
+    ///
+    /// # Panics
+    /// When it does not begin to listen, with all that it logged.
+    pub fn start_again(&mut self) {
+        let process = Process::start(self.dir.path(), &self.arguments, &self.environment);
+        let before = std::mem::replace(&mut self.process, process);
+        self.earlier = Some(before.log);
+    }
+
+    /// [`Broker::end`], then [`Broker::start_again`].
+    pub fn restart(&mut self, signal: Signal) {
+        self.end(signal);
+        self.start_again();
     }
 
     /// The address of the first listener.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
-        self.address
+        self.process.address
     }
 
     /// The address of the listener with this name.
@@ -165,12 +211,18 @@ impl Broker {
     /// When there is none.
     #[must_use]
     pub fn listener(&self, name: &str) -> SocketAddr {
-        self.log
+        self.process
+            .log
             .wait_for(PATIENCE, |line| {
                 let ours = line.is("listening") && line.has("listener", name);
                 ours.then(|| line.text_field("address")).flatten()?.parse().ok()
             })
-            .unwrap_or_else(|| panic!("no listener is named {name}; the log:\n{}", self.log.text()))
+            .unwrap_or_else(|| {
+                panic!(
+                    "no listener is named {name}; the log:\n{}",
+                    self.process.log.text()
+                )
+            })
     }
 
     /// Its working directory, where `sluice.toml` and other files of the test are.
@@ -182,13 +234,13 @@ impl Broker {
     /// Its process identifier.
     #[must_use]
     pub fn pid(&self) -> u32 {
-        self.child.id()
+        self.process.child.id()
     }
 
     /// A TCP connection on which nothing was sent yet.
     #[must_use]
     pub fn peer(&self, version: Version) -> Peer {
-        Peer::open(self.address, version)
+        Peer::open(self.process.address, version)
     }
 
     /// Sends a CONNECT on a new connection and returns the answer, whatever it says.
@@ -223,21 +275,22 @@ impl Broker {
     /// When none comes, with the whole log.
     pub fn wait_for_log(&self, what: &str, fits: impl Fn(&LogLine) -> bool) -> LogLine {
         let found = self
+            .process
             .log
             .wait_for(PATIENCE, |line| fits(line).then(|| line.clone()));
-        found.unwrap_or_else(|| panic!("not in the log: {what}; the log:\n{}", self.log.text()))
+        found.unwrap_or_else(|| panic!("not in the log: {what}; the log:\n{}", self.process.log.text()))
     }
 
     /// The log so far.
     #[must_use]
     pub fn log_lines(&self) -> Vec<LogLine> {
-        self.log.lock().lines.clone()
+        self.process.log.lock().lines.clone()
     }
 
     /// The log so far, as text.
     #[must_use]
     pub fn log_text(&self) -> String {
-        self.log.text()
+        self.process.log.text()
     }
 
     /// Runs another command of the same binary in the broker's directory, such as `policy list`.
@@ -273,7 +326,7 @@ impl Broker {
     /// # Panics
     /// When it cannot be sent.
     pub fn signal(&self, signal: Signal) {
-        let pid = Pid::from_child(&self.child);
+        let pid = Pid::from_child(&self.process.child);
         rustix::process::kill_process(pid, signal).expect("the signal is sent");
     }
 
@@ -283,22 +336,28 @@ impl Broker {
     /// When it runs on.
     pub fn wait_for_exit(&mut self) -> std::process::ExitStatus {
         // The log ends with the process: nothing else holds its standard error.
-        let _: Option<()> = self.log.wait_for(PATIENCE, |_| None);
+        let _: Option<()> = self.process.log.wait_for(PATIENCE, |_| None);
         assert!(
-            self.log.lock().ended,
+            self.process.log.lock().ended,
             "the broker does not end; its log:\n{}",
-            self.log.text()
+            self.process.log.text()
         );
-        self.child.wait().expect("the broker is a child of this process")
+        self.process
+            .child
+            .wait()
+            .expect("the broker is a child of this process")
     }
 }
 
 impl Drop for Broker {
     fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        let _ = self.process.child.kill();
+        let _ = self.process.child.wait();
         if std::thread::panicking() {
-            eprintln!("--- the broker's log:\n{}---", self.log.text());
+            if let Some(earlier) = &self.earlier {
+                eprintln!("--- the log of the broker before:\n{}", earlier.text());
+            }
+            eprintln!("--- the broker's log:\n{}---", self.process.log.text());
         }
     }
 }
