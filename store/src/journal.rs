@@ -34,6 +34,8 @@ pub(crate) struct Journal {
     state: Mutex<State>,
     /// There may be something to do for the commit thread.
     work: Condvar,
+    /// A message that was announced may be here now.
+    filed: Condvar,
     /// Tickets up to this one are durable.
     durable: AtomicU64,
     health: AtomicU8,
@@ -59,6 +61,8 @@ struct State {
     number: u64,
     /// Submissions that are not ended.
     open: u32,
+    /// Numbers of the messages they are about: at most one for each thread.
+    announced: Vec<u64>,
     /// When the first change came into the current batch.
     began: Option<Instant>,
     /// When it was first waited for.
@@ -93,6 +97,7 @@ impl Journal {
                 current: Batch::default(),
                 number: 1,
                 open: 0,
+                announced: Vec::new(),
                 began: None,
                 wanted: None,
                 idle: false,
@@ -102,6 +107,7 @@ impl Journal {
                 waiters: BTreeMap::new(),
             }),
             work: Condvar::new(),
+            filed: Condvar::new(),
             durable: AtomicU64::new(0),
             health: AtomicU8::new(OPEN),
             backlog_bytes: AtomicU64::new(0),
@@ -143,9 +149,22 @@ impl Journal {
         Ticket(state.number)
     }
 
-    pub(crate) fn end(&self) {
+    /// [`Journal::begin`] for a message, with its number: who looks for it meanwhile waits until it is there.
+    pub(crate) fn begin_message(&self) -> (Ticket, u64) {
+        let mut state = self.state.lock();
+        state.open += 1;
+        let seq = self.next_seq();
+        state.announced.push(seq);
+        (Ticket(state.number), seq)
+    }
+
+    pub(crate) fn end(&self, announced: Option<u64>) {
         let mut state = self.state.lock();
         state.open -= 1;
+        if let Some(seq) = announced {
+            state.announced.retain(|other| *other != seq);
+            self.filed.notify_all();
+        }
         if state.open == 0 && state.sealing {
             self.work.notify_one();
         }
@@ -215,9 +234,12 @@ impl Journal {
         })
     }
 
-    /// A message that is not durable yet.
+    /// A message that is not durable yet. Blocks for the microseconds that its submission lasts.
     pub(crate) fn find(&self, seq: u64) -> Option<Arc<Kept>> {
-        let state = self.state.lock();
+        let mut state = self.state.lock();
+        while state.announced.contains(&seq) {
+            self.filed.wait(&mut state);
+        }
         let mut batches = std::iter::once(&state.current.messages).chain(&state.committing);
         batches.find_map(|messages| messages.get(&seq)).cloned()
     }

@@ -109,16 +109,39 @@ impl Store {
     ///
     /// Positions in queues are taken while it is open: a later position is then never in an earlier batch.
     pub fn begin(&self) -> Submission {
-        let journal = match &self.0 {
-            Kind::Memory(_) => None,
-            Kind::Disk(running) => Some(Arc::clone(&running.journal)),
+        let (journal, ticket) = match &self.0 {
+            Kind::Memory(_) => (None, Ticket::NONE),
+            Kind::Disk(running) => (Some(Arc::clone(&running.journal)), running.journal.begin()),
         };
-        let ticket = journal.as_ref().map_or(Ticket::NONE, |journal| journal.begin());
         Submission {
             journal,
             ticket,
+            announced: None,
             is_empty: true,
         }
+    }
+
+    /// Opens a submission about a message, and gives the message its number as [`Store::next_seq`] does.
+    ///
+    /// A session may be told of the message, and want to read it, before the submission is ended: [`Store::read`] waits
+    /// for that. Who opens it must not read.
+    #[must_use]
+    pub fn begin_message(&self) -> (Submission, u64) {
+        let (journal, ticket, seq) = match &self.0 {
+            Kind::Memory(_) => (None, Ticket::NONE, self.next_seq()),
+            Kind::Disk(running) => {
+                let (ticket, seq) = running.journal.begin_message();
+                (Some(Arc::clone(&running.journal)), ticket, seq)
+            }
+        };
+        let announced = journal.is_some().then_some(seq);
+        let submission = Submission {
+            journal,
+            ticket,
+            announced,
+            is_empty: true,
+        };
+        (submission, seq)
     }
 
     /// Submits one change. The lock it takes is held for nanoseconds and nothing else is locked under it.
@@ -206,6 +229,8 @@ impl fmt::Debug for Store {
 pub struct Submission {
     journal: Option<Arc<Journal>>,
     ticket: Ticket,
+    /// The number of the message it is about.
+    announced: Option<u64>,
     is_empty: bool,
 }
 
@@ -234,7 +259,7 @@ impl Submission {
 impl Drop for Submission {
     fn drop(&mut self) {
         if let Some(journal) = &self.journal {
-            journal.end();
+            journal.end(self.announced);
         }
     }
 }

@@ -164,7 +164,12 @@ fn judge_and_publish<S: Socket>(
     if let Some(received) = received {
         let published = client.shared.hub.publish(received.accept(), &client.cell, now);
         client.crowding = client.crowding.max(published.crowding);
-        client.say_when(published.ticket, Held::Acknowledge(published.receipt), now);
+        // QoS 0 is not answered, so nobody waits for it to be stored, as a retained message is.
+        let ticket = match published.receipt.packet_id() {
+            Some(_) => published.ticket,
+            None => Ticket::NONE,
+        };
+        client.say_when(ticket, Held::Acknowledge(published.receipt), now);
     }
     Ok(())
 }

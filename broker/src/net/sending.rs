@@ -93,8 +93,12 @@ impl<S: Socket> Client<S> {
         state.park(waker, !has_more);
         let counters = state.session.counters();
         drop(state);
-        for held in held {
-            self.say_when(ticket, held, now);
+        if !held.is_empty() {
+            for held in held {
+                self.say_when(ticket, held, now);
+            }
+            // The store wakes those who have asked it, and nobody else comes by to ask.
+            self.say_durable(waker, now)?;
         }
         self.governor.delivered(may_deliver.unwrap_or(0) - left, now);
         self.report_lost(counters);
