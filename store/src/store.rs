@@ -125,7 +125,6 @@ impl Store {
     ///
     /// A session may be told of the message, and want to read it, before the submission is ended: [`Store::read`] waits
     /// for that. Who opens it must not read.
-    #[must_use]
     pub fn begin_message(&self) -> (Submission, u64) {
         let (journal, ticket, seq) = match &self.0 {
             Kind::Memory(_) => (None, Ticket::NONE, self.next_seq()),

@@ -128,10 +128,11 @@ mod tests {
     use super::*;
     use crate::config::Limits;
     use crate::event::Events;
+    use crate::hub::SessionKey;
     use crate::hub::bans::Caller;
     use crate::hub::registry::Attach;
-    use crate::store::{Memory, SessionKey};
     use sluice_mqtt::session::{Overflow, SessionLimits};
+    use sluice_store::Store;
     use std::future::Future as _;
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::task::{Context, Wake, Waker};
@@ -166,6 +167,8 @@ mod tests {
             },
             subscriptions_max: 1,
             may_create: true,
+            gate: None,
+            will: None,
         };
         hub.attach(request, Instant::now()).ok().unwrap().cell
     }
@@ -176,7 +179,7 @@ mod tests {
         const WORKERS: usize = 2;
         let metrics = Arc::default();
         let events = Events::new(Arc::clone(&metrics));
-        let hub = Hub::new(Limits::default(), Arc::new(Memory), metrics, events);
+        let hub = Hub::new(Limits::default(), Store::memory(), metrics, events);
         let woken = Arc::new(Woken::default());
         let waker = Waker::from(Arc::clone(&woken));
         for number in 0..CLIENTS {

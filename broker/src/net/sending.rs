@@ -16,10 +16,16 @@ use std::time::Instant;
 /// Retained messages put into the queue at once, and the queue length below which the next ones follow.
 const REPLAY_MESSAGES: usize = 128;
 
+/// Deliveries encoded under one lock of the session: whoever has a message for it meanwhile waits for so many at most,
+/// some microseconds, and not for all that fits into one write.
+const TURN_DELIVERIES: u32 = 64;
+
 /// What filling the output came to.
 struct Filled {
     /// There is more than fits now.
     has_more: bool,
+    /// It ended for the sake of others, not for want of room or messages.
+    gave_way: bool,
     /// When the next message may be taken, if a limit holds it back.
     until: Option<Instant>,
 }
@@ -29,9 +35,14 @@ impl<S: Socket> Client<S> {
     pub(super) fn send(&mut self, cx: &mut Context<'_>, now: Instant) -> Result<Option<Instant>, End> {
         loop {
             let allowed = self.governor.may_write(now);
-            let filled = self
-                .fill_output(cx.waker(), allowed.is_ok(), now)
-                .map_err(End::Broker)?;
+            let filled = loop {
+                let filled = self
+                    .fill_output(cx.waker(), allowed.is_ok(), now)
+                    .map_err(End::Broker)?;
+                if !filled.gave_way || self.link.conn.output().len() >= OUTPUT_FILL_BYTES {
+                    break filled;
+                }
+            };
             let bytes_max = match allowed {
                 Ok(bytes_max) => bytes_max,
                 Err(at) => return Ok((!self.link.conn.output().is_empty() || filled.has_more).then_some(at)),
@@ -61,7 +72,8 @@ impl<S: Socket> Client<S> {
         state.usage = self.usage();
         self.obey(&mut state, now)?;
         let mount_bytes = cell.key.mountpoint.len();
-        let mut left = may_deliver.unwrap_or(0);
+        let turn = may_deliver.unwrap_or(0).min(TURN_DELIVERIES);
+        let mut left = turn;
         let mut has_more = true;
         let mut held: Vec<Held> = Vec::new();
         while left > 0 && self.link.conn.output().len() < OUTPUT_FILL_BYTES {
@@ -100,9 +112,10 @@ impl<S: Socket> Client<S> {
             // The store wakes those who have asked it, and nobody else comes by to ask.
             self.say_durable(waker, now)?;
         }
-        self.governor.delivered(may_deliver.unwrap_or(0) - left, now);
+        self.governor.delivered(turn - left, now);
         self.report_lost(counters);
         Ok(Filled {
+            gave_way: has_more && left == 0 && turn == TURN_DELIVERIES,
             has_more: has_more && may_deliver.is_ok() || self.replay_room().is_some(),
             until: may_deliver.err().filter(|_| has_more),
         })

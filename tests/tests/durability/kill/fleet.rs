@@ -57,7 +57,7 @@ pub fn world() -> World {
 }
 
 fn version(index: usize) -> Version {
-    if index / 2 % 2 == 0 { V5 } else { V311 }
+    if (index / 2).is_multiple_of(2) { V5 } else { V311 }
 }
 
 impl Fleet {

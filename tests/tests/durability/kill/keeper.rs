@@ -71,7 +71,7 @@ impl Keeper {
 
 /// Empty where the topic is to be cleared [MQTT-3.3.1-6].
 fn payload(value: u64) -> String {
-    if value % CLEARED_EVERY == 0 {
+    if value.is_multiple_of(CLEARED_EVERY) {
         String::new()
     } else {
         format!("value {value}")
