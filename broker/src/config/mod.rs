@@ -311,7 +311,7 @@ impl PolicyConfig {
                 .get(key)
                 .is_some_and(|value| *value != Value::Array(Vec::new()))
         };
-        self.source != PolicySource::StaticUsers || has("users") || has("anonymous")
+        self.source != PolicySource::StaticUsers || has("users") || has("anonymous") || has("by_certificate")
     }
 }
 
