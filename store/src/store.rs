@@ -109,14 +109,9 @@ impl Store {
     ///
     /// Positions in queues are taken while it is open: a later position is then never in an earlier batch.
     pub fn begin(&self) -> Submission {
-        let journal = match &self.0 {
-            Kind::Memory(_) => None,
-            Kind::Disk(running) => Some(Arc::clone(&running.journal)),
-        };
-        let ticket = journal.as_ref().map_or(Ticket::NONE, |journal| journal.begin());
         Submission {
-            journal,
-            ticket,
+            store: self.clone(),
+            ticket: self.journal().map_or(Ticket::NONE, Journal::begin),
             is_empty: true,
         }
     }
@@ -169,7 +164,8 @@ impl Store {
         }
     }
 
-    /// Writes all that was submitted and gives the directory free. Blocks. What is submitted later is lost.
+    /// Writes all that was submitted and gives the directory free. Blocks until then, and until no submission is open.
+    /// What is submitted later is lost.
     pub fn close(&self) {
         if let Kind::Disk(running) = &self.0 {
             running.close();
@@ -198,7 +194,7 @@ impl fmt::Debug for Store {
 #[derive(Debug)]
 #[must_use = "its ticket says when it is durable"]
 pub struct Submission {
-    journal: Option<Arc<Journal>>,
+    store: Store,
     ticket: Ticket,
     is_empty: bool,
 }
@@ -207,14 +203,18 @@ impl Submission {
     /// A message for durable sessions. Within a batch, sessions are opened first, then messages are taken in, then all
     /// else follows in its order.
     pub fn message(&mut self, record: MessageRecord<'_>) {
-        let Some(journal) = &self.journal else { return };
+        let Some(journal) = self.store.journal() else {
+            return;
+        };
         journal.message(record.seq, Arc::new(Kept::new(record)));
         self.is_empty = false;
     }
 
     /// A change.
     pub fn change(&mut self, change: Change) {
-        let Some(journal) = &self.journal else { return };
+        let Some(journal) = self.store.journal() else {
+            return;
+        };
         journal.change(change);
         self.is_empty = false;
     }
@@ -227,7 +227,7 @@ impl Submission {
 
 impl Drop for Submission {
     fn drop(&mut self) {
-        if let Some(journal) = &self.journal {
+        if let Some(journal) = self.store.journal() {
             journal.end();
         }
     }
