@@ -109,13 +109,9 @@ impl Store {
     ///
     /// Positions in queues are taken while it is open: a later position is then never in an earlier batch.
     pub fn begin(&self) -> Submission {
-        let (journal, ticket) = match &self.0 {
-            Kind::Memory(_) => (None, Ticket::NONE),
-            Kind::Disk(running) => (Some(Arc::clone(&running.journal)), running.journal.begin()),
-        };
         Submission {
-            journal,
-            ticket,
+            store: self.clone(),
+            ticket: self.journal().map_or(Ticket::NONE, Journal::begin),
             announced: None,
             is_empty: true,
         }
@@ -126,18 +122,14 @@ impl Store {
     /// A session may be told of the message, and want to read it, before the submission is ended: [`Store::read`] waits
     /// for that. Who opens it must not read.
     pub fn begin_message(&self) -> (Submission, u64) {
-        let (journal, ticket, seq) = match &self.0 {
-            Kind::Memory(_) => (None, Ticket::NONE, self.next_seq()),
-            Kind::Disk(running) => {
-                let (ticket, seq) = running.journal.begin_message();
-                (Some(Arc::clone(&running.journal)), ticket, seq)
-            }
+        let (ticket, seq) = match self.journal() {
+            None => (Ticket::NONE, self.next_seq()),
+            Some(journal) => journal.begin_message(),
         };
-        let announced = journal.is_some().then_some(seq);
         let submission = Submission {
-            journal,
+            store: self.clone(),
             ticket,
-            announced,
+            announced: Some(seq),
             is_empty: true,
         };
         (submission, seq)
@@ -197,7 +189,8 @@ impl Store {
         }
     }
 
-    /// Writes all that was submitted and gives the directory free. Blocks. What is submitted later is lost.
+    /// Writes all that was submitted and gives the directory free. Blocks until then, and until no submission is open.
+    /// What is submitted later is lost.
     pub fn close(&self) {
         if let Kind::Disk(running) = &self.0 {
             running.close();
@@ -226,7 +219,7 @@ impl fmt::Debug for Store {
 #[derive(Debug)]
 #[must_use = "its ticket says when it is durable"]
 pub struct Submission {
-    journal: Option<Arc<Journal>>,
+    store: Store,
     ticket: Ticket,
     /// The number of the message it is about.
     announced: Option<u64>,
@@ -237,14 +230,18 @@ impl Submission {
     /// A message for durable sessions. Within a batch, sessions are opened first, then messages are taken in, then all
     /// else follows in its order.
     pub fn message(&mut self, record: MessageRecord<'_>) {
-        let Some(journal) = &self.journal else { return };
+        let Some(journal) = self.store.journal() else {
+            return;
+        };
         journal.message(record.seq, Arc::new(Kept::new(record)));
         self.is_empty = false;
     }
 
     /// A change.
     pub fn change(&mut self, change: Change) {
-        let Some(journal) = &self.journal else { return };
+        let Some(journal) = self.store.journal() else {
+            return;
+        };
         journal.change(change);
         self.is_empty = false;
     }
@@ -257,7 +254,7 @@ impl Submission {
 
 impl Drop for Submission {
     fn drop(&mut self) {
-        if let Some(journal) = &self.journal {
+        if let Some(journal) = self.store.journal() {
             journal.end(self.announced);
         }
     }

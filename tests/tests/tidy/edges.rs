@@ -38,6 +38,16 @@ fn in_tests(source: &Source, code: &str, index: usize) -> bool {
 }
 
 #[test]
+fn the_store_knows_messages_and_neither_the_broker_nor_a_runtime() {
+    let known = dependencies(&source::root().join("store"), "dependencies");
+    let outside = known.iter().find(|name| {
+        let ours = name.starts_with("sluice") && *name != "sluice-mqtt";
+        ours || ["tokio", "wasmtime"].contains(&name.as_str())
+    });
+    assert_eq!(outside, None, "whoever waits brings a waker");
+}
+
+#[test]
 fn the_sdk_does_not_know_the_broker() {
     const BROKER: &[&str] = &["sluice", "sluice-mqtt", "tokio", "wasmtime"];
     for package in ["policy-sdk", "policy-sdk/macros"] {
@@ -127,7 +137,13 @@ const CONFINED: &[Confined] = &[
     },
     Confined {
         words: &["redb"],
-        to: &["broker/src/store/disk"],
+        to: &[
+            "store/src/engine/",
+            "store/src/recovery",
+            "store/src/care/",
+            "store/src/testing/",
+            "store/src/lib.rs",
+        ],
         because: "the store's engine can be replaced",
     },
 ];
@@ -135,7 +151,8 @@ const CONFINED: &[Confined] = &[
 #[test]
 fn what_is_confined_stays_where_it_belongs() {
     let mut found = Vec::new();
-    for source in source::rust().filter(|source| source.path.starts_with("broker/src/")) {
+    let ours = ["broker/src/", "store/src/"];
+    for source in source::rust().filter(|source| ours.iter().any(|src| source.path.starts_with(src))) {
         let code = source.code();
         for confined in CONFINED {
             if confined.to.iter().any(|place| source.path.starts_with(place)) {
