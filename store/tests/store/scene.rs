@@ -112,6 +112,7 @@ pub(crate) fn record(number: u64) -> SessionRecord {
         expiry_seconds: 60,
         phase: Phase::Online,
         will: None,
+        limits: sluice_store::QueueLimits::default(),
         gate: vec![1, 2],
     }
 }
