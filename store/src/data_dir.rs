@@ -10,13 +10,14 @@ use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// A directory that this process uses.
 #[derive(Debug)]
 pub(crate) struct DataDir {
     path: PathBuf,
     lock: Mutex<Option<File>>,
-    is_suspect: bool,
+    is_suspect: AtomicBool,
 }
 
 /// What the process that uses a store is at.
@@ -35,9 +36,9 @@ const DIR_MODE: u32 = 0o700;
 const FILE_MODE: u32 = 0o600;
 
 const LOCK: &str = "lock";
-const STORE: &str = "store.redb";
-/// A store that is being made, or copied to here.
-const UNFINISHED: &str = "store.redb.new";
+pub(crate) const STORE: &str = "store.redb";
+/// Behind the name of a file that is being written.
+pub(crate) const UNFINISHED_SUFFIX: &str = ".new";
 
 impl DataDir {
     /// Makes it if it is not there, and locks it.
@@ -65,9 +66,11 @@ impl DataDir {
         let dir = Self {
             path: path.to_owned(),
             lock: Mutex::new(Some(file)),
-            is_suspect: [Stage::Opening, Stage::Failing]
-                .iter()
-                .any(|stage| text.contains(stage.word())),
+            is_suspect: AtomicBool::new(
+                [Stage::Opening, Stage::Failing]
+                    .iter()
+                    .any(|stage| text.contains(stage.word())),
+            ),
         };
         dir.note(Stage::Opening).map_err(failed(at))?;
         Ok(dir)
@@ -75,32 +78,38 @@ impl DataDir {
 
     /// Whether the process that used it before ended while it opened the store, or while its disk failed.
     pub(crate) fn is_suspect(&self) -> bool {
-        self.is_suspect
+        self.is_suspect.load(Ordering::Relaxed)
     }
 
     pub(crate) fn store(&self) -> PathBuf {
         self.path.join(STORE)
     }
 
+    /// A store that is being made, or copied to here.
     pub(crate) fn unfinished(&self) -> PathBuf {
-        self.path.join(UNFINISHED)
+        with_suffix(&self.store(), UNFINISHED_SUFFIX)
     }
 
     /// Notes what the process is at. The note outlives the process, not the machine: what it warns of does not either.
     pub(crate) fn note(&self, stage: Stage) -> io::Result<()> {
         let mut lock = self.lock.lock();
         let Some(file) = lock.as_mut() else { return Ok(()) };
+        if stage == Stage::Using {
+            self.is_suspect.store(false, Ordering::Relaxed);
+        }
         file.rewind()?;
         // Always as long as before: it never needs room that there may not be.
         writeln!(file, "{:<10} {:<8}", std::process::id(), stage.word())
     }
 
-    /// Gives it free.
+    /// Gives it free. What is suspect and has not been used since stays so.
     pub(crate) fn unlock(&self) {
         let Some(file) = self.lock.lock().take() else {
             return;
         };
-        file.set_len(0).ok();
+        if !self.is_suspect() {
+            file.set_len(0).ok();
+        }
     }
 }
 
@@ -122,6 +131,13 @@ impl Stage {
 
 fn process(text: &str) -> Option<u32> {
     text.split_whitespace().next()?.parse().ok()
+}
+
+/// The name with something behind it.
+pub(crate) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    PathBuf::from(name)
 }
 
 /// Opens a file for reading and writing, and makes it for the owner only if it is not there.

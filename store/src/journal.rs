@@ -8,9 +8,11 @@
 use crate::batch::{Batch, Kept, Messages};
 use crate::change::Change;
 use crate::options::{Durability, Options};
+use crate::park::block_on;
 use crate::ticket::{InDoubt, Ticket};
 use parking_lot::{Condvar, Mutex, MutexGuard};
 use std::collections::BTreeMap;
+use std::future::poll_fn;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::task::{Poll, Waker};
@@ -192,11 +194,25 @@ impl Journal {
     }
 
     pub(crate) fn poll_durable(&self, ticket: Ticket, waker: &Waker) -> Poll<Result<(), InDoubt>> {
-        if let Poll::Ready(outcome) = self.outcome(ticket) {
-            return Poll::Ready(outcome);
+        match self.outcome(ticket) {
+            Poll::Pending if self.pace.durability == Durability::Interval => Poll::Ready(Ok(())),
+            Poll::Pending => self.poll_on_disk(ticket, waker),
+            ready => ready,
         }
+    }
+
+    /// Waits until all that was submitted so far is on disk, whatever the durability is.
+    pub(crate) fn flush(&self) -> Result<(), InDoubt> {
+        let ticket = {
+            let state = self.state.lock();
+            Ticket(state.number - u64::from(state.current.is_empty()))
+        };
+        block_on(poll_fn(|context| self.poll_on_disk(ticket, context.waker())))
+    }
+
+    fn poll_on_disk(&self, ticket: Ticket, waker: &Waker) -> Poll<Result<(), InDoubt>> {
         let mut state = self.state.lock();
-        // Both change under the lock only: what is not decided now wakes this waker.
+        // It changes under the lock only: what is not decided now wakes this waker.
         if let Poll::Ready(outcome) = self.outcome(ticket) {
             return Poll::Ready(outcome);
         }
@@ -217,12 +233,9 @@ impl Journal {
         if ticket.0 <= self.durable.load(Ordering::Acquire) {
             return Poll::Ready(Ok(()));
         }
-        if self.health() == Health::Failing {
-            return Poll::Ready(Err(InDoubt));
-        }
-        match self.pace.durability {
-            Durability::Interval => Poll::Ready(Ok(())),
-            Durability::Always => Poll::Pending,
+        match self.health() {
+            Health::Failing => Poll::Ready(Err(InDoubt)),
+            Health::Open => Poll::Pending,
         }
     }
 

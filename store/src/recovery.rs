@@ -29,7 +29,7 @@ pub(crate) struct Recovery {
 }
 
 /// Numbers of sessions and of messages begin anew with each start, above all those of the starts before.
-const BOOT_SHIFT: u32 = 40;
+pub(crate) const BOOT_SHIFT: u32 = 40;
 /// Progress is told so often, and a store that opens faster says nothing.
 const PROGRESS_EVERY: Duration = Duration::from_secs(1);
 /// The clock is looked at after so many rows.

@@ -1,5 +1,6 @@
 //! A store that is open: its parts, and how they come up and go down.
 
+use crate::care::{self, Backup, CareError};
 use crate::change::StoredMessage;
 use crate::commit::Committer;
 use crate::data_dir::{DataDir, Stage, open_private, rename_durably};
@@ -10,6 +11,7 @@ use crate::observer::{Observer, Unobserved};
 use crate::options::Options;
 use crate::recovered::Recovered;
 use crate::recovery::{Refusal, format, recover};
+use crate::ticket::InDoubt;
 use parking_lot::Mutex;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -141,6 +143,13 @@ impl Running {
             self.observer.unreadable(seq, why);
         }
         Err(error)
+    }
+
+    /// See [`crate::Store::backup`].
+    pub(crate) fn backup(&self, path: &Path) -> Result<Backup, CareError> {
+        let written = self.journal.flush();
+        written.map_err(|InDoubt| CareError::InDoubt)?;
+        care::backup(&self.engine, path)
     }
 
     pub(crate) fn close(&self) {

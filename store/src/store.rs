@@ -1,6 +1,7 @@
 //! The handle that the broker holds.
 
 use crate::batch::Kept;
+use crate::care::{Backup, CareError};
 use crate::change::{Change, MessageRecord, StoredMessage};
 use crate::engine::{Disk, Trust};
 use crate::error::{OpenError, ReadError};
@@ -11,6 +12,7 @@ use crate::recovered::Recovered;
 use crate::running::Running;
 use crate::ticket::{InDoubt, Ticket, Wait};
 use std::fmt;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Poll, Waker};
@@ -186,6 +188,18 @@ impl Store {
         match &self.0 {
             Kind::Memory(_) => Ok(None),
             Kind::Disk(running) => running.read(seq, session, Some(position)),
+        }
+    }
+
+    /// Copies all that was submitted so far to a new file, which [`crate::care::restore`] puts back. The store goes on
+    /// meanwhile; it grows by what is changed while the copy is made. Blocks.
+    ///
+    /// # Errors
+    /// See [`CareError`]; there is no such file then. [`CareError::Missing`] for a memory store.
+    pub fn backup(&self, path: &Path) -> Result<Backup, CareError> {
+        match &self.0 {
+            Kind::Memory(_) => Err(CareError::Missing(path.to_owned())),
+            Kind::Disk(running) => running.backup(path),
         }
     }
 

@@ -8,6 +8,7 @@ mod plate;
 mod run;
 mod world;
 
+pub use crate::park::block_on;
 pub use dice::Dice;
 pub use plate::{Plate, Trouble};
-pub use run::{Kind, Tally, block_on, run};
+pub use run::{Kind, Tally, run};

@@ -8,6 +8,7 @@
     clippy::indexing_slicing
 )]
 
+mod caring;
 mod failing;
 mod scene;
 mod starting;
