@@ -90,6 +90,10 @@ impl Hub {
             if let Some(at) = offline.deadline() {
                 self.inner.timers.schedule(at, cell.number);
             }
+            if record.phase == store::Phase::Online {
+                // Or its time would begin anew with the next start.
+                self.save_offline(cell, &state, &offline);
+            }
             state.phase = Phase::Offline(Some(offline));
         }
         let mut registry = self.inner.registry.lock();
