@@ -145,6 +145,12 @@ impl Broker {
         Self::start_in(dir, &["run", "--config", "sluice.toml"])
     }
 
+    /// A broker with a store in its directory, one listener, `default`, and what else the configuration says.
+    #[must_use]
+    pub fn durable(more: &str) -> Self {
+        Self::with_config(&durable_config(more))
+    }
+
     /// A broker that runs in `dir` with these arguments.
     ///
     /// # Panics
@@ -369,6 +375,12 @@ pub fn new_dir() -> TempDir {
         .prefix("sluice-test-")
         .tempdir()
         .expect("a temporary directory")
+}
+
+/// The configuration of a broker with a store in its directory, one listener, `default`, and what else it says.
+#[must_use]
+pub fn durable_config(more: &str) -> String {
+    format!("data_dir = \"data\"\n{more}\n[[listener]]\nname = \"default\"\naddress = \"127.0.0.1:0\"\n")
 }
 
 /// The binary under test, to be run in `dir` without anything of this machine's own configuration.

@@ -11,6 +11,7 @@ pub mod peer;
 mod polling;
 pub mod property;
 mod reader;
+pub mod receiving;
 pub mod reply;
 pub mod tls;
 pub mod transport;

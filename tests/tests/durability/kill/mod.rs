@@ -16,7 +16,6 @@ mod wills;
 mod wire;
 mod world;
 
-use crate::durable;
 use fleet::Fleet;
 use random::Random;
 use serde_json::Value;
@@ -63,7 +62,7 @@ fn number(variable: &str) -> Option<u64> {
 }
 
 async fn run(cycles: u64, mut random: Random) {
-    let mut broker = durable(LIMITS);
+    let mut broker = Broker::durable(LIMITS);
     let world = Rc::new(fleet::world());
     world.begin(u64::MAX);
     let mut fleet = Fleet::new(&world).enter(&world, broker.address()).await;

@@ -1,10 +1,10 @@
 //! Exchanges of QoS 1 and 2 that the end of the broker interrupts, in both directions.
 
-use super::{both_ends, durable, resume, store_everything};
-use crate::receiving::{everything, payloads};
+use super::{both_ends, resume, store_everything};
 use sluice_tests::broker::Broker;
 use sluice_tests::packet::{BOTH, Connect, V5, Version, connect, puback, pubcomp, publish, pubrec, pubrel};
 use sluice_tests::peer::Peer;
+use sluice_tests::receiving::{everything, payloads};
 
 /// A connected client with a lasting session that is subscribed to `t`.
 fn subscriber(broker: &Broker, version: Version, qos: u8) -> (Peer, Connect) {
@@ -18,7 +18,7 @@ fn subscriber(broker: &Broker, version: Version, qos: u8) -> (Peer, Connect) {
 #[test]
 fn qos_1_in_flight_comes_again_with_dup_and_its_packet_identifier() {
     both_ends(|signal| {
-        let mut broker = durable("");
+        let mut broker = Broker::durable("");
         let mut clients = BOTH.map(|version| subscriber(&broker, version, 1));
         let mut publisher = broker.client(V5);
         for payload in ["1", "2", "3"] {
@@ -48,7 +48,7 @@ fn qos_1_in_flight_comes_again_with_dup_and_its_packet_identifier() {
 #[test]
 fn qos_2_in_flight_comes_again_with_dup_and_its_packet_identifier() {
     both_ends(|signal| {
-        let mut broker = durable("");
+        let mut broker = Broker::durable("");
         let mut clients = BOTH.map(|version| subscriber(&broker, version, 2));
         broker.client(V5).publish(publish("t", "1").qos(2));
         let sent = clients
@@ -69,7 +69,7 @@ fn qos_2_in_flight_comes_again_with_dup_and_its_packet_identifier() {
 #[test]
 fn qos_2_goes_on_with_pubrel_where_the_client_was_sent_one() {
     both_ends(|signal| {
-        let mut broker = durable("");
+        let mut broker = Broker::durable("");
         let mut clients = BOTH.map(|version| subscriber(&broker, version, 2));
         broker.client(V5).publish(publish("t", "1").qos(2));
         let sent = clients.each_mut().map(|(client, _)| {
@@ -97,7 +97,7 @@ fn qos_2_goes_on_with_pubrel_where_the_client_was_sent_one() {
 #[test]
 fn a_qos_2_message_that_comes_once_more_after_a_restart_is_not_delivered_once_more() {
     both_ends(|signal| {
-        let mut broker = durable("");
+        let mut broker = Broker::durable("");
         let (client, reader) = subscriber(&broker, V5, 2);
         client.leave();
         let senders = BOTH.map(|version| connect(version, format!("sender-{version:?}")).lasting());
@@ -123,7 +123,7 @@ fn a_qos_2_message_that_comes_once_more_after_a_restart_is_not_delivered_once_mo
 #[test]
 fn a_packet_identifier_is_free_for_another_message_once_pubcomp_came() {
     both_ends(|signal| {
-        let mut broker = durable("");
+        let mut broker = Broker::durable("");
         let (client, reader) = subscriber(&broker, V5, 2);
         client.leave();
         let sender = connect(V5, "sender").lasting();
@@ -140,7 +140,7 @@ fn a_packet_identifier_is_free_for_another_message_once_pubcomp_came() {
 #[test]
 fn an_exchange_is_finished_after_a_restart_although_nothing_of_it_is_left_to_do() {
     both_ends(|signal| {
-        let mut broker = durable("");
+        let mut broker = Broker::durable("");
         let sender = connect(V5, "sender").lasting();
         let (mut client, _) = broker.join(&sender);
         client.send(publish("nobody/listens", "1").qos(2).id(7));
@@ -159,7 +159,7 @@ fn an_exchange_is_finished_after_a_restart_although_nothing_of_it_is_left_to_do(
 #[test]
 fn packet_identifiers_in_flight_are_not_used_for_other_messages() {
     both_ends(|signal| {
-        let mut broker = durable("");
+        let mut broker = Broker::durable("");
         let (mut client, packet) = subscriber(&broker, V5, 2);
         let mut publisher = broker.client(V5);
         publisher.publish(publish("t", "1").qos(2));

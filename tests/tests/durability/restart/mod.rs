@@ -9,7 +9,6 @@ mod routing;
 mod time;
 mod wills;
 
-use crate::durable;
 use sluice_tests::broker::{Broker, Signal};
 use sluice_tests::packet::{Connect, V5, connect};
 use sluice_tests::peer::Peer;

@@ -1,8 +1,7 @@
 //! What operators and policies have said, and the directory that keeps it.
 
-use super::{both_ends, durable, store_everything};
-use crate::config;
-use sluice_tests::broker::Broker;
+use super::{both_ends, store_everything};
+use sluice_tests::broker::{Broker, durable_config};
 use sluice_tests::guests;
 use sluice_tests::packet::{V5, connect, publish};
 
@@ -14,7 +13,7 @@ fn obeyed(broker: &Broker, arguments: &[&str]) -> String {
 #[test]
 fn bans_are_in_force_and_those_taken_back_are_not() {
     both_ends(|signal| {
-        let mut broker = durable("");
+        let mut broker = Broker::durable("");
         obeyed(&broker, &["client", "ban", "bad", "--reason", "it floods"]);
         obeyed(&broker, &["client", "ban", "--user", "mallory", "--for", "1h"]);
         obeyed(&broker, &["client", "ban", "forgiven"]);
@@ -37,7 +36,7 @@ fn what_a_policy_has_stored_is_there() {
         let more = "policies = [\"gate\"]\n[policy.gate]\nfile = \"gate.wasm\"\ncapabilities = [\"kv\", \"sessions\"]\n\
                     settings = { budgets = { small = { payload_bytes_max = 1 } } }\n";
         let gate = ("gate.wasm", &*guests::wasm("budget"));
-        let mut broker = Broker::with_files(&config(more), &[gate]);
+        let mut broker = Broker::with_files(&durable_config(more), &[gate]);
         // It notes each client that connects, and takes orders about those that it has noted.
         let (client, _) = broker.join(&connect(V5, "noted"));
         client.leave();
@@ -53,7 +52,7 @@ fn what_a_policy_has_stored_is_there() {
 
 #[test]
 fn a_second_broker_does_not_start_in_the_same_directory() {
-    let broker = durable("");
+    let broker = Broker::durable("");
     let output = broker.command(&["run", "--config", "sluice.toml"]);
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(1), "{said}");

@@ -1,11 +1,11 @@
 //! What waits for a client that is away.
 
-use super::{both_ends, durable, resume, store_everything};
-use crate::receiving::{everything, payloads};
+use super::{both_ends, resume, store_everything};
 use sluice_tests::broker::{Broker, Signal};
 use sluice_tests::packet::{BOTH, V5, connect, publish};
 use sluice_tests::peer::Peer;
 use sluice_tests::property::Property;
+use sluice_tests::receiving::{everything, payloads};
 
 /// Messages that are sent at once.
 const BATCH: usize = 500;
@@ -29,7 +29,7 @@ fn publish_numbers(peer: &mut Peer, topic: &str, first: usize, last: usize) {
 
 /// A broker on which somebody has subscribed with a lasting session, and left.
 fn somebody_away(more: &str, qos: u8) -> (Broker, sluice_tests::packet::Connect) {
-    let broker = durable(more);
+    let broker = Broker::durable(more);
     let packet = connect(V5, "away").lasting();
     let (mut client, _) = broker.join(&packet);
     client.subscribe("t", qos);
@@ -44,7 +44,7 @@ fn numbers(first: usize, last: usize) -> Vec<String> {
 #[test]
 fn what_waits_in_a_queue_comes_in_its_order() {
     both_ends(|signal| {
-        let mut broker = durable("");
+        let mut broker = Broker::durable("");
         for version in BOTH {
             let packet = connect(version, format!("{version:?}")).lasting();
             let (mut client, _) = broker.join(&packet);
@@ -167,7 +167,7 @@ fn what_was_dropped_for_a_full_queue_does_not_come_back() {
 #[test]
 fn a_message_for_many_is_there_for_each_of_them() {
     both_ends(|signal| {
-        let mut broker = durable("");
+        let mut broker = Broker::durable("");
         let packet = |index: usize| connect(BOTH[index % 2], format!("one-of-many-{index}")).lasting();
         for index in 0..20 {
             let (mut client, _) = broker.join(&packet(index));

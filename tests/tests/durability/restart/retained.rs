@@ -1,11 +1,11 @@
 //! Retained messages.
 
-use super::{both_ends, durable, store_everything};
-use crate::receiving::payloads;
+use super::{both_ends, store_everything};
 use sluice_tests::broker::Broker;
 use sluice_tests::eventually;
 use sluice_tests::packet::{V5, publish};
 use sluice_tests::property::Property;
+use sluice_tests::receiving::payloads;
 use sluice_tests::reply::Delivered;
 use std::time::{Duration, Instant};
 
@@ -21,7 +21,7 @@ fn retained(broker: &Broker) -> Vec<Delivered> {
 #[test]
 fn the_last_retained_message_of_each_topic_is_there_and_what_was_cleared_is_not() {
     both_ends(|signal| {
-        let mut broker = durable("");
+        let mut broker = Broker::durable("");
         let mut publisher = broker.client(V5);
         for (topic, payload, qos) in [
             ("kept/1", "old", 1),
@@ -51,7 +51,7 @@ fn the_last_retained_message_of_each_topic_is_there_and_what_was_cleared_is_not(
 #[test]
 fn a_retained_message_of_qos_0_is_stored_without_anybody_waiting_for_it() {
     both_ends(|signal| {
-        let mut broker = durable("");
+        let mut broker = Broker::durable("");
         let mut publisher = broker.client(V5);
         publisher.publish(publish("kept/1", "x").retain());
         publisher.publish(publish("kept/2", "x").retain());
@@ -67,7 +67,7 @@ fn a_retained_message_of_qos_0_is_stored_without_anybody_waiting_for_it() {
 #[test]
 fn a_retained_message_keeps_its_properties_and_its_expiry_goes_on() {
     both_ends(|signal| {
-        let mut broker = durable("");
+        let mut broker = Broker::durable("");
         let mut publisher = broker.client(V5);
         let kept = publish("kept/1", "x").qos(1).retain();
         let content_type = Property::ContentType("text/plain".to_owned());

@@ -1,18 +1,18 @@
 //! Subscriptions, with all that a client may have said about them.
 
-use super::{both_ends, durable, resume};
-use crate::receiving::{everything, payloads};
+use super::{both_ends, resume};
 use sluice_tests::broker::Broker;
 use sluice_tests::guests;
 use sluice_tests::packet::{
     BOTH, NO_LOCAL, RETAIN_AS_PUBLISHED, RETAIN_IF_NEW, V5, connect, publish, subscribe,
 };
 use sluice_tests::property::Property;
+use sluice_tests::receiving::{everything, payloads};
 
 #[test]
 fn subscriptions_are_there_and_those_that_were_ended_are_not() {
     both_ends(|signal| {
-        let mut broker = durable("");
+        let mut broker = Broker::durable("");
         for version in BOTH {
             let (mut client, _) = broker.join(&connect(version, format!("{version:?}")).lasting());
             client.subscribe("a/+", 1);
@@ -44,7 +44,7 @@ fn subscriptions_are_there_and_those_that_were_ended_are_not() {
 #[test]
 fn subscription_options_and_identifiers_are_kept() {
     both_ends(|signal| {
-        let mut broker = durable("");
+        let mut broker = Broker::durable("");
         let packet = connect(V5, "careful").lasting();
         let (mut client, _) = broker.join(&packet);
         let requests = [
@@ -97,7 +97,7 @@ fn subscription_options_and_identifiers_are_kept() {
 
 #[test]
 fn no_local_knows_the_clients_own_messages_that_wait_since_before() {
-    let mut broker = durable("");
+    let mut broker = Broker::durable("");
     let packet = connect(V5, "itself").lasting();
     let (mut client, _) = broker.join(&packet);
     client.subscribe("t", 1 | NO_LOCAL);
@@ -111,7 +111,7 @@ fn no_local_knows_the_clients_own_messages_that_wait_since_before() {
 #[test]
 fn a_shared_subscription_gives_each_message_to_one_of_its_members() {
     both_ends(|signal| {
-        let mut broker = durable("");
+        let mut broker = Broker::durable("");
         let members = [0, 1, 2].map(|index| connect(V5, format!("member-{index}")).lasting());
         for member in &members {
             let (mut client, _) = broker.join(member);

@@ -1,11 +1,11 @@
 //! Time that passes while there is no broker.
 
-use super::{both_ends, durable, resume, store_everything};
-use crate::receiving::{everything, payloads};
-use sluice_tests::broker::Signal;
+use super::{both_ends, resume, store_everything};
+use sluice_tests::broker::{Broker, Signal};
 use sluice_tests::eventually;
 use sluice_tests::packet::{V5, connect, publish};
 use sluice_tests::property::Property;
+use sluice_tests::receiving::{everything, payloads};
 use std::time::{Duration, Instant};
 
 /// Waits until a little more than so many seconds have passed.
@@ -17,7 +17,7 @@ fn pass(since: Instant, seconds: u64) {
 #[test]
 fn session_expiry_goes_on_counting() {
     both_ends(|signal| {
-        let mut broker = durable("");
+        let mut broker = Broker::durable("");
         let short = connect(V5, "short").property(Property::SessionExpiry(1));
         let long = connect(V5, "long").property(Property::SessionExpiry(3600));
         for packet in [&short, &long] {
@@ -38,7 +38,7 @@ fn session_expiry_goes_on_counting() {
 
 #[test]
 fn the_session_of_a_client_that_was_connected_expires_from_the_first_start_on() {
-    let mut broker = durable("");
+    let mut broker = Broker::durable("");
     let packet = connect(V5, "short").property(Property::SessionExpiry(2));
     let (_client, _) = broker.join(&packet);
     broker.restart(Signal::KILL);
@@ -54,7 +54,7 @@ fn the_session_of_a_client_that_was_connected_expires_from_the_first_start_on() 
 
 #[test]
 fn a_session_that_has_expired_is_gone_with_all_that_waited() {
-    let mut broker = durable("");
+    let mut broker = Broker::durable("");
     let packet = connect(V5, "short").property(Property::SessionExpiry(1));
     let (mut client, _) = broker.join(&packet);
     client.subscribe("t", 1);
@@ -75,7 +75,7 @@ fn a_session_that_has_expired_is_gone_with_all_that_waited() {
 #[test]
 fn message_expiry_goes_on_counting() {
     both_ends(|signal| {
-        let mut broker = durable("");
+        let mut broker = Broker::durable("");
         let packet = connect(V5, "away").lasting();
         let (mut client, _) = broker.join(&packet);
         client.subscribe("t", 1);

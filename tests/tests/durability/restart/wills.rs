@@ -1,10 +1,10 @@
 //! Wills of sessions that outlive their connections.
 
-use super::{both_ends, durable, resume, store_everything};
-use crate::receiving::{everything, payloads};
+use super::{both_ends, resume, store_everything};
 use sluice_tests::broker::{Broker, Signal};
 use sluice_tests::packet::{BOTH, Connect, V5, connect, disconnect, will};
 use sluice_tests::property::Property;
+use sluice_tests::receiving::{everything, payloads};
 
 /// Somebody with a lasting session who waits for wills, and is away.
 fn mourner(broker: &Broker) -> Connect {
@@ -25,7 +25,7 @@ fn mortal(delay_seconds: u32) -> Connect {
 #[test]
 fn the_will_of_a_client_that_was_connected_is_published() {
     both_ends(|signal| {
-        let mut broker = durable("");
+        let mut broker = Broker::durable("");
         let mourner = mourner(&broker);
         let clients = BOTH.map(|version| {
             let id = format!("mortal-{version:?}");
@@ -52,7 +52,7 @@ fn the_will_of_a_client_that_was_connected_is_published() {
 #[test]
 fn a_delayed_will_is_published_after_the_restart() {
     both_ends(|signal| {
-        let mut broker = durable("");
+        let mut broker = Broker::durable("");
         let mourner = mourner(&broker);
         let (client, _) = broker.join(&mortal(1));
         client.vanish();
@@ -66,7 +66,7 @@ fn a_delayed_will_is_published_after_the_restart() {
 #[test]
 fn a_client_that_is_back_in_time_has_no_will_published() {
     both_ends(|signal| {
-        let mut broker = durable("");
+        let mut broker = Broker::durable("");
         let mourner = mourner(&broker);
         let (client, _) = broker.join(&mortal(3600));
         client.vanish();
@@ -87,7 +87,7 @@ fn a_client_that_is_back_in_time_has_no_will_published() {
 #[test]
 fn a_will_that_was_deleted_is_not_published() {
     both_ends(|signal| {
-        let mut broker = durable("");
+        let mut broker = Broker::durable("");
         let mourner = mourner(&broker);
         let (client, _) = broker.join(&mortal(0));
         client.leave();
@@ -101,7 +101,7 @@ fn a_will_that_was_deleted_is_not_published() {
 
 #[test]
 fn a_will_is_published_as_it_was_written() {
-    let mut broker = durable("");
+    let mut broker = Broker::durable("");
     let mourner = mourner(&broker);
     let properties = [
         Property::PayloadFormat(1),

@@ -1,9 +1,9 @@
 //! What waits for a client: all of it, acknowledged as a conforming client does.
 
-use sluice_tests::packet::{puback, pubcomp, publish, pubrec, pubrel, subscribe};
-use sluice_tests::peer::Peer;
-use sluice_tests::reply::{Delivered, Reply};
-use sluice_tests::unique;
+use crate::packet::{puback, pubcomp, publish, pubrec, pubrel, subscribe};
+use crate::peer::Peer;
+use crate::reply::{Delivered, Reply};
+use crate::unique;
 
 /// Receives and acknowledges until nothing more waits. A QoS 2 message of the client to itself marks the end: nothing
 /// that was queued before it comes after it, not even what the broker has to store first. Its queue must have room.
@@ -44,6 +44,7 @@ pub fn everything(peer: &mut Peer) -> Vec<Delivered> {
 }
 
 /// Their payloads as text.
+#[must_use]
 pub fn payloads(messages: &[Delivered]) -> Vec<String> {
     let text = |delivered: &Delivered| String::from_utf8_lossy(&delivered.payload).into_owned();
     messages.iter().map(text).collect()
