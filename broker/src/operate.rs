@@ -164,6 +164,7 @@ async fn operate(
             orders,
             policies: policies.clone(),
             metrics: Arc::clone(&metrics),
+            data_dir: config.data_dir.clone(),
         });
         tokio::spawn(admin.serve(commands));
     }

@@ -6,6 +6,7 @@ use crate::hub::Hub;
 use crate::metrics::{Exposition, Metrics};
 use crate::policy::{LoadReport, LoadedPolicy, Policies, PolicyStatus};
 use serde_json::{Value, json};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 /// The parts of the broker that commands act on.
@@ -18,6 +19,8 @@ pub struct Commands {
     pub policies: Policies,
     /// For `status` and `metrics`.
     pub metrics: Arc<Metrics>,
+    /// Where the store is, if there is one.
+    pub data_dir: Option<PathBuf>,
 }
 
 impl Commands {
@@ -50,6 +53,7 @@ impl Commands {
             Request::RetainedList { filter } => kept::retained(&self.hub, &filter),
             Request::RetainedGet { topic } => kept::retained_message(&self.hub, &topic),
             Request::RetainedClear { filter } => kept::clear_retained(&self.hub, &filter),
+            Request::Backup => kept::backup(&self.hub, self.data_dir.as_deref()),
             Request::LimitsShow => self.orders.show_limits(),
             Request::LimitsSet { assignments } => self.orders.set_limits(assignments),
             Request::ClientKick { client_id } => Ok(json!({ "ended": self.hub.kick(&client_id) })),

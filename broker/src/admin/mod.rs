@@ -109,6 +109,8 @@ pub enum Request {
         /// Which topics.
         filter: String,
     },
+    /// Copies the store, to a file beside it.
+    Backup,
     /// Every limit in force.
     LimitsShow,
     /// Sets limits until the configuration is read again.
@@ -154,6 +156,7 @@ impl Request {
             Self::RetainedList { .. } => "retained-list",
             Self::RetainedGet { .. } => "retained-get",
             Self::RetainedClear { .. } => "retained-clear",
+            Self::Backup => "backup",
             Self::LimitsShow => "limits-show",
             Self::LimitsSet { .. } => "limits-set",
             Self::PolicyList => "policy-list",
@@ -177,6 +180,7 @@ impl Request {
             | Self::RetainedGet { .. }
             | Self::LimitsShow
             | Self::PolicyList => false,
+            Self::Backup => true,
             Self::Reload
             | Self::ClientKick { .. }
             | Self::ClientLimits { .. }
