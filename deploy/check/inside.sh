@@ -61,6 +61,46 @@ eventually logged '"event":"config_reloaded"'
 mosquitto_pub -A 127.0.0.30 -i speaks -u ada -P right -q 1 -r -t kept -m "through the package"
 [ "$(mosquitto_sub -i listens -u ada -P right -t kept -C 1 -W 20)" = "through the package" ] || fail "no message passes"
 
+echo "--- certificate"
+renew() {
+    openssl req -x509 -newkey ed25519 -nodes -days 30 -subj "/CN=$1" -addext subjectAltName=DNS:localhost \
+        -keyout key.pem -out chain.pem 2>/dev/null
+    install -o root -g sluice -m 640 chain.pem key.pem /etc/sluice/tls/
+}
+shows() {
+    openssl s_client -connect 127.0.0.1:8883 </dev/null 2>/dev/null | grep -q "^subject=CN = $1\$"
+}
+renew first
+cat >>/etc/sluice/sluice.toml <<END
+[[listener]]
+name = "mqtts"
+address = "127.0.0.1:8883"
+tls = { certificate = "/etc/sluice/tls/chain.pem", key = "/etc/sluice/tls/key.pem" }
+END
+sluice check --config /etc/sluice/sluice.toml
+systemctl restart sluice
+shows first || fail "the certificate is not used"
+renew second
+systemctl reload sluice
+eventually shows second
+
+echo "--- a port below 1024"
+mkdir -p /etc/systemd/system/sluice.service.d
+cat >/etc/systemd/system/sluice.service.d/port.conf <<END
+[Service]
+AmbientCapabilities=CAP_NET_BIND_SERVICE
+CapabilityBoundingSet=CAP_NET_BIND_SERVICE
+PrivateUsers=no
+END
+cp /etc/sluice/sluice.toml before.toml
+printf '[[listener]]\nname = "low"\naddress = "127.0.0.1:443"\n' >>/etc/sluice/sluice.toml
+systemctl daemon-reload
+systemctl restart sluice
+mosquitto_pub -p 443 -u ada -P right -q 1 -t x -m x
+rm -r /etc/systemd/system/sluice.service.d
+cat before.toml >/etc/sluice/sluice.toml
+systemctl daemon-reload
+
 echo "--- watchdog"
 mkdir -p /run/systemd/system/sluice.service.d
 printf '[Service]\nWatchdogSec=2\n' >/run/systemd/system/sluice.service.d/soon.conf
@@ -75,8 +115,18 @@ rm -r /run/systemd/system/sluice.service.d
 systemctl daemon-reload
 systemctl restart sluice
 
-echo "--- fail2ban"
+echo "--- nftables"
 doc=/usr/share/doc/sluice/examples
+install -D -m 644 "$doc/sluice.nft" /etc/nftables.d/sluice.nft
+echo 'include "/etc/nftables.d/*.nft"' >>/etc/nftables.conf
+# With a whole machine closed the rest could not go on: that ruleset is read, and not put in force.
+cp "$doc/dmz.nft" /etc/nftables.d
+nft -c -f /etc/nftables.conf
+rm /etc/nftables.d/dmz.nft
+systemctl enable --quiet --now nftables
+nft list chain inet sluice connect | grep -q 'ct count over 100' || fail "the ruleset is not in force"
+
+echo "--- fail2ban"
 cp -r "$doc"/fail2ban/. /etc/fail2ban/
 # Here all clients are on the machine itself.
 printf '[sluice]\nignoreip =\nignoreself = false\n' >/etc/fail2ban/jail.local
@@ -91,11 +141,14 @@ eventually banned
 kept_out() { ! timeout 5 mosquitto_pub -A 127.0.0.31 -u ada -P right -t x -m x; }
 eventually kept_out
 mosquitto_pub -A 127.0.0.30 -u ada -P right -t x -m x || fail "another address is kept out"
+journalctl --no-pager --output cat -u sluice >log
+[ "$(fail2ban-regex -o '<ip>' log sluice | sort -u)" = 127.0.0.31 ] || fail "fail2ban-regex finds others"
 systemctl stop fail2ban
 
 echo "--- remove"
 dpkg --purge sluice
-for left in /usr/bin/sluice /etc/sluice /var/lib/sluice /var/lib/private/sluice; do
+[ -e /etc/sluice/tls/key.pem ] || fail "a key that the package has not brought is gone"
+for left in /usr/bin/sluice /etc/sluice/sluice.toml /etc/sluice/policies /var/lib/sluice /var/lib/private/sluice; do
     [ ! -e "$left" ] || fail "$left stays behind"
 done
-echo "package: installed, confined, reloaded, watched, guarded by Fail2Ban, and removed"
+echo "package: installed, confined, reloaded, watched, guarded, and removed"

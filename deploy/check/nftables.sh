@@ -6,7 +6,7 @@ cd "$(dirname "$0")/.."
 . check/broker.sh
 
 # Root stands for the machine's own programs, nobody for the broker's user, which need not exist here.
-sed -e 's/^define broker = .*/define broker = 65534/' -e 's/198\.51\.100\.2 /192.0.2.11 /' nftables/dmz.nft >"$WORK/dmz.nft"
+sed -e 's/^define dmz_broker = .*/define dmz_broker = 65534/' -e 's/198\.51\.100\.2 /192.0.2.11 /' nftables/dmz.nft >"$WORK/dmz.nft"
 nft -c -f "$WORK/dmz.nft"
 nft -c -f nftables/sluice.nft
 
