@@ -37,10 +37,10 @@ Type=oneshot
 ExecStart=/root/inside.sh
 StandardOutput=file:/root/said
 StandardError=inherit
-TimeoutStartSec=200
+TimeoutStartSec=300
 END
 said=0
-timeout 240 systemd-nspawn --quiet --directory "$machine" --boot --register=no --keep-unit --private-network \
+timeout 360 systemd-nspawn --quiet --directory "$machine" --boot --register=no --keep-unit --private-network \
     --system-call-filter="landlock_create_ruleset landlock_add_rule landlock_restrict_self" \
     --machine "sluice-check-$$" systemd.unit=check.service systemd.show_status=no >"$WORK/console" 2>&1 || said=$?
 if [ "$said" -ne 0 ] || ! grep -q '^package: ' "$machine/root/said"; then
