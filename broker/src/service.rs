@@ -25,18 +25,22 @@ pub(crate) async fn keep_alive(
     stopping: watch::Receiver<bool>,
 ) {
     let mut told = Vec::new();
-    while !*stopping.borrow() {
+    loop {
+        // First, or workers that have not begun yet would be missed.
+        tokio::time::sleep(every).await;
+        if *stopping.borrow() {
+            return;
+        }
         let silent = checkup.silent();
         if silent.is_empty() {
             report(sd_notify::notify(false, &[NotifyState::Watchdog]), &events);
         } else if silent != told {
             for worker in &silent {
-                let worker = u64::try_from(*worker).unwrap_or(u64::MAX);
-                events.emit(Event::WorkerHangs { worker });
+                let text = &format!("sluice-worker-{worker}");
+                events.emit(Event::WorkerHangs { text });
             }
         }
         told = silent;
-        tokio::time::sleep(every).await;
     }
 }
 

@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # Starts brokers for the checks beside this file; to be sourced. SLUICE is the binary, WORK a directory of the check's own
 # that everybody may enter.
 

@@ -1,10 +1,13 @@
 #!/usr/bin/env bash
-# Has nft check the ruleset, then lets it guard a broker in a network of its own: two network namespaces, one for the
+# Has nft check the rulesets, then lets them guard a broker in a network of its own: two network namespaces, one for the
 # broker and one for its clients. So that it does not depend on the machine's speed, that part has smaller limits.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . check/broker.sh
 
+# Root stands for the machine's own programs, nobody for the broker's user, which need not exist here.
+sed -e 's/^define dmz_broker = .*/define dmz_broker = 65534/' -e 's/198\.51\.100\.2 /192.0.2.11 /' nftables/dmz.nft >"$WORK/dmz.nft"
+nft -c -f "$WORK/dmz.nft"
 nft -c -f nftables/sluice.nft
 
 inside=sluice-$$ outside=peers-$$
@@ -44,4 +47,8 @@ socket = "admin.sock"
 END
 start_broker "$dir" ip netns exec "$inside"
 ip netns exec "$outside" python3 check/connections.py "$inside"
-echo "nftables: rates, connections, load balancers and refusals hold"
+ip netns exec "$inside" nft delete table inet sluice
+ip netns exec "$inside" nft -f "$WORK/dmz.nft"
+ip netns exec "$inside" nft -f "$WORK/dmz.nft"
+ip netns exec "$outside" python3 check/dmz.py "$inside"
+echo "nftables: rates, connections, load balancers, refusals and the DMZ hold"

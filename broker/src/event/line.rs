@@ -144,7 +144,8 @@ impl<'a> Line<'a> {
             | Event::NotConfined { text }
             | Event::ServiceManagerUnreachable { error: text }
             | Event::SessionNotRecovered { error: text, .. }
-            | Event::StoredMessageLost { error: text, .. } => line.with_text(text),
+            | Event::StoredMessageLost { error: text, .. }
+            | Event::WorkerHangs { text } => line.with_text(text),
             Event::MemoryPressure { pressure, used } => line.with_kind(pressure).with_count(used),
             Event::OverLimit { limit, action, .. } => line.with_limit(limit, action),
             Event::ClientConnected {
@@ -178,9 +179,9 @@ impl<'a> Line<'a> {
                 topic: Some(cut(topic)),
                 ..line
             },
-            Event::QueueOverflow { messages: count, .. }
-            | Event::ShuttingDown { connections: count }
-            | Event::WorkerHangs { worker: count } => line.with_count(count),
+            Event::QueueOverflow { messages: count, .. } | Event::ShuttingDown { connections: count } => {
+                line.with_count(count)
+            }
             Event::SubscribeRefused { filter, .. } | Event::SubscriptionRemoved { filter, .. } => Self {
                 filter: Some(cut(filter)),
                 ..line

@@ -182,7 +182,7 @@ pub enum Event<'a> {
     /// The service manager that started us does not take what we tell it.
     ServiceManagerUnreachable { error: &'a str },
     /// A thread that serves clients no longer takes its turns; the service manager is not told that we live.
-    WorkerHangs { worker: u64 },
+    WorkerHangs { text: &'a str },
     /// A session without a connection ended.
     SessionExpired { client: Client<'a> },
     /// A policy ended a session that it had admitted before.
