@@ -94,8 +94,10 @@ impl DataDir {
     pub(crate) fn note(&self, stage: Stage) -> io::Result<()> {
         let mut lock = self.lock.lock();
         let Some(file) = lock.as_mut() else { return Ok(()) };
-        if stage == Stage::Using {
-            self.is_suspect.store(false, Ordering::Relaxed);
+        match stage {
+            Stage::Opening => {}
+            Stage::Using => self.is_suspect.store(false, Ordering::Relaxed),
+            Stage::Failing => self.is_suspect.store(true, Ordering::Relaxed),
         }
         file.rewind()?;
         // Always as long as before: it never needs room that there may not be.
@@ -156,4 +158,33 @@ pub(crate) fn rename_durably(from: &Path, to: &Path) -> io::Result<()> {
     std::fs::rename(from, to)?;
     let dir = to.parent().filter(|dir| !dir.as_os_str().is_empty());
     File::open(dir.unwrap_or(Path::new(".")))?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_ended_badly_is_suspect_until_it_is_used_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path();
+        let lock = || DataDir::lock(path).unwrap();
+        assert!(!lock().is_suspect());
+        let used = lock();
+        used.note(Stage::Using).unwrap();
+        drop(used);
+        let failing = lock();
+        assert!(!failing.is_suspect());
+        failing.note(Stage::Failing).unwrap();
+        drop(failing);
+        assert!(lock().is_suspect());
+        assert!(lock().is_suspect(), "looking at it changes nothing");
+        let used = lock();
+        used.note(Stage::Using).unwrap();
+        drop(used);
+        assert!(!lock().is_suspect());
+        // A process that ended while it opened the store leaves this behind.
+        std::fs::write(path.join(LOCK), "4711       opening \n").unwrap();
+        assert!(lock().is_suspect());
+    }
 }

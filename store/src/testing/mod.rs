@@ -10,5 +10,5 @@ mod world;
 
 pub use crate::park::block_on;
 pub use dice::Dice;
-pub use plate::{Plate, Trouble};
+pub use plate::{Braked, Plate, Trouble};
 pub use run::{Kind, Tally, run};

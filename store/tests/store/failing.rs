@@ -55,7 +55,7 @@ fn a_failure_is_told_once_however_long_it_lasts() {
 #[test]
 fn all_that_wait_are_told_that_nobody_knows() {
     let (plate, store, _told) = on_plate(options());
-    plate.brake();
+    let brake = plate.brake();
     let ticket = store.submit(opened(1));
     let threads: Vec<_> = (0..4)
         .map(|_| {
@@ -64,7 +64,7 @@ fn all_that_wait_are_told_that_nobody_knows() {
         })
         .collect();
     fail(&plate, 1_000_000);
-    plate.release();
+    drop(brake);
     for thread in threads {
         assert_eq!(thread.join().unwrap(), Err(InDoubt));
     }

@@ -3,6 +3,7 @@
 use crate::scene::{durable, message, opened, options, payload, publish, record, sent};
 use sluice_mqtt::message::{Message, MessageParts};
 use sluice_mqtt::packet::QoS;
+use sluice_store::care;
 use sluice_store::testing::block_on;
 use sluice_store::{
     Awaits, Change, InDoubt, OpenError, Options, Phase, Recovered, SessionRecord, Store, Ticket, Unobserved,
@@ -140,6 +141,8 @@ fn what_was_undone_is_not_there_any_more() {
     });
     durable(&store, ticket);
     store.close();
+    let report = care::check(dir.path()).unwrap();
+    assert!(report.is_sound(), "no row of it is left: {report:?}");
     let (_store, recovered) = open(dir.path());
     assert!(recovered.facts.is_empty() && recovered.retained.is_empty());
     assert_eq!(recovered.sessions.len(), 1);
