@@ -198,7 +198,7 @@ impl Hub {
             .metrics
             .sessions_current
             .set(registry.by_key.len() as u64);
-        let (connection, ticket) = {
+        let (connection, mut ticket) = {
             let mut state = cell.lock();
             registry.by_judged.remove(&state.judged);
             registry.by_judged.insert(request.judged, Arc::clone(&cell));
@@ -218,6 +218,10 @@ impl Hub {
         drop(registry);
         if let Some((old, offline)) = ended {
             self.finish(&old, offline, now);
+            if old.durable {
+                // Or a crash would bring back what the client was told is gone.
+                ticket = self.inner.store.latest();
+            }
         }
         Ok(Attached {
             cell,

@@ -1,5 +1,6 @@
 //! Who takes part: two hundred clients, what each does, and how they go to work and come back.
 
+use super::beginner::Beginner;
 use super::changer::Changer;
 use super::keeper::Keeper;
 use super::publisher::Publisher;
@@ -16,12 +17,13 @@ use tokio::task::JoinSet;
 
 const PUBLISHERS: usize = 80;
 const SUBSCRIBERS: usize = 80;
-const CHANGERS: usize = 16;
-const KEEPERS: usize = 10;
-const MORTALS: usize = 12;
+const CHANGERS: usize = 14;
+const BEGINNERS: usize = 6;
+const KEEPERS: usize = 8;
+const MORTALS: usize = 10;
 const MOURNERS: usize = 2;
 /// All of them.
-pub const SESSIONS: usize = PUBLISHERS + SUBSCRIBERS + CHANGERS + KEEPERS + MORTALS + MOURNERS;
+pub const SESSIONS: usize = PUBLISHERS + SUBSCRIBERS + CHANGERS + BEGINNERS + KEEPERS + MORTALS + MOURNERS;
 /// Of the subscribers, those that are always there; the others come once in a while.
 const FAITHFUL: usize = 60;
 /// How seldom the others come.
@@ -35,6 +37,7 @@ pub struct Fleet {
     faithful: Vec<Subscriber>,
     seldom: Vec<Subscriber>,
     changers: Vec<Changer>,
+    beginners: Vec<Beginner>,
     keepers: Vec<Keeper>,
     mortals: Vec<Mortal>,
     mourners: Vec<Mourner>,
@@ -90,6 +93,9 @@ impl Fleet {
                     )
                 })
                 .collect(),
+            beginners: (0..BEGINNERS)
+                .map(|index| Beginner::new(index, version(index)))
+                .collect(),
             keepers: (0..KEEPERS)
                 .map(|index| Keeper::new(index, version(index)))
                 .collect(),
@@ -121,6 +127,7 @@ impl Fleet {
             publishers: spawn(self.publishers, world, address, always, Publisher::run),
             faithful: spawn(self.faithful, world, address, always, Subscriber::run),
             changers: spawn(self.changers, world, address, always, Changer::run),
+            beginners: spawn(self.beginners, world, address, always, Beginner::run),
             keepers: spawn(self.keepers, world, address, always, Keeper::run),
             mortals: spawn(self.mortals, world, address, always, Mortal::run),
         }
@@ -164,6 +171,7 @@ pub struct AtWork {
     faithful: JoinSet<Subscriber>,
     seldom: JoinSet<Subscriber>,
     changers: JoinSet<Changer>,
+    beginners: JoinSet<Beginner>,
     keepers: JoinSet<Keeper>,
     mortals: JoinSet<Mortal>,
     mourners: JoinSet<Mourner>,
@@ -177,6 +185,7 @@ impl AtWork {
             faithful: self.faithful.join_all().await,
             seldom: self.seldom.join_all().await,
             changers: self.changers.join_all().await,
+            beginners: self.beginners.join_all().await,
             keepers: self.keepers.join_all().await,
             mortals: self.mortals.join_all().await,
             mourners: self.mourners.join_all().await,

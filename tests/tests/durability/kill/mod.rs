@@ -6,6 +6,7 @@
 //!
 //! `SLUICE_KILL_CYCLES` and `SLUICE_KILL_SEED` in the environment say how many cycles there are, and which.
 
+mod beginner;
 mod changer;
 mod fleet;
 mod keeper;

@@ -25,6 +25,17 @@ pub struct Wire<'a> {
 impl<'a> Wire<'a> {
     /// Opens a connection, sends CONNECT and waits for the answer, which must admit the client to its session.
     pub async fn join(world: &'a World, address: SocketAddr, connect: &Connect) -> Result<Self, Gone> {
+        let (wire, session_present) = Self::join_any(world, address, connect).await?;
+        world.admitted(&wire.name, session_present);
+        Ok(wire)
+    }
+
+    /// The same whether or not it has a session; also Session Present.
+    pub async fn join_any(
+        world: &'a World,
+        address: SocketAddr,
+        connect: &Connect,
+    ) -> Result<(Self, bool), Gone> {
         let name = String::from_utf8_lossy(&connect.client_id).into_owned();
         let Ok(stream) = TcpStream::connect(address).await else {
             return world.gone(&name, "it cannot connect");
@@ -40,10 +51,7 @@ impl<'a> Wire<'a> {
         };
         wire.send(connect.bytes(connect.version)).await?;
         match wire.receive().await? {
-            Reply::ConnAck(connack) if connack.code == 0 => {
-                world.admitted(&wire.name, connack.session_present);
-                Ok(wire)
-            }
+            Reply::ConnAck(connack) if connack.code == 0 => Ok((wire, connack.session_present)),
             other => panic!("{}: {other:?} in answer to CONNECT", wire.name),
         }
     }
