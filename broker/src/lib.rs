@@ -12,6 +12,7 @@ pub mod log;
 pub mod memory;
 pub mod metrics;
 pub mod net;
+pub mod network;
 pub mod policy;
 pub mod store;
 pub mod throttle;

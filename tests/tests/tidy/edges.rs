@@ -157,19 +157,20 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     // Events are counted and logged where they are declared.
     ("event", &["log", "metrics"]),
     // A configuration names capabilities, which the host declares.
-    ("config", &["policy"]),
-    ("policy", &["event"]),
+    ("config", &["network", "policy"]),
+    ("policy", &["event", "network"]),
     ("store", &["event"]),
     ("cluster", &["event"]),
     ("throttle", &["event"]),
     ("log", &["event"]),
     ("metrics", &[]),
     ("memory", &[]),
+    ("network", &[]),
     // `report` turns what the parts know into events, so that those need not know the parts.
     (
         "hub",
         &[
-            "cluster", "config", "event", "metrics", "policy", "report", "store",
+            "cluster", "config", "event", "metrics", "network", "policy", "report", "store",
         ],
     ),
     (

@@ -4,7 +4,7 @@
 #[cfg(test)]
 mod tests;
 
-use super::network::Network;
+use crate::network::Network;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
