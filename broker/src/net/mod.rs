@@ -5,6 +5,7 @@ mod enforced;
 mod handshake;
 mod link;
 mod listener;
+mod reauth;
 mod requests;
 mod sending;
 mod terms;
