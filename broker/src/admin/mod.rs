@@ -10,6 +10,7 @@ mod clients;
 mod commands;
 mod orders;
 mod server;
+mod services;
 pub mod socket;
 #[cfg(test)]
 mod tests;

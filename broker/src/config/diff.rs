@@ -57,6 +57,8 @@ pub(super) fn in_force(old: &Config, new: &Config) -> Config {
         memory_limit: new.memory_limit,
         policies: new.policies.clone(),
         default_chain: new.default_chain.clone(),
+        services: new.services.clone(),
+        issuers: new.issuers.clone(),
         admin: old.admin.clone(),
         log,
         sys_interval: old.sys_interval,
@@ -86,6 +88,8 @@ pub(super) fn changes(old: &Config, new: &Config) -> Changes {
         memory_limit,
         policies,
         default_chain,
+        services,
+        issuers,
         admin,
         log,
         sys_interval,
@@ -98,6 +102,8 @@ pub(super) fn changes(old: &Config, new: &Config) -> Changes {
         ("log.level", log.level != new.log.level),
         ("policies", *default_chain != new.default_chain),
         ("policy", *policies != new.policies),
+        ("service", *services != new.services),
+        ("jwt", *issuers != new.issuers),
     ] {
         if changed {
             changes.live.push(key.to_owned());

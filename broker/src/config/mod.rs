@@ -10,6 +10,7 @@ mod policies;
 mod problem;
 pub mod quantity;
 mod read;
+mod services;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -25,7 +26,8 @@ pub use tls::{Tls, TlsVersion};
 pub use written::{amount_written, written_text};
 
 use crate::policy::budget::{Budget, OverLimitAction, QueueOverflow};
-use crate::policy::{CapabilitySet, PolicyLimits};
+use crate::policy::spec::{IssuerSpec, ServiceSpec};
+use crate::policy::{CapabilitySet, PolicyLimits, Resources};
 use serde_json::{Map, Value};
 use sluice_mqtt::packet::{QoS, Version};
 use std::io::Read;
@@ -56,6 +58,10 @@ pub struct Config {
     pub policies: Vec<PolicyConfig>,
     /// Policies that judge the clients of listeners without a chain of their own. Never empty; all exist.
     pub default_chain: Vec<String>,
+    /// Services that policies may ask, by unique name.
+    pub services: Vec<ServiceSpec>,
+    /// Issuers whose tokens policies may have checked, by unique name.
+    pub issuers: Vec<IssuerSpec>,
     /// The admin socket.
     pub admin: Admin,
     /// The log.
@@ -135,6 +141,8 @@ pub struct PolicyConfig {
     pub settings: Value,
     /// What it may import.
     pub capabilities: CapabilitySet,
+    /// The services and issuers it may ask; all exist.
+    pub resources: Resources,
     /// What one call may use.
     pub limits: PolicyLimits,
 }
@@ -204,6 +212,8 @@ impl Default for Config {
             memory_limit: None,
             policies: vec![PolicyConfig::builtin()],
             default_chain: vec![PolicyConfig::builtin().name],
+            services: Vec::new(),
+            issuers: Vec::new(),
             admin: Admin::default(),
             log: Log::default(),
             sys_interval: Some(Duration::from_secs(10)),
@@ -329,6 +339,7 @@ impl PolicyConfig {
             source: PolicySource::StaticUsers,
             settings: Value::Object(Map::new()),
             capabilities: CapabilitySet::default(),
+            resources: Resources::new(),
             limits: PolicyLimits::default(),
         }
     }

@@ -1,7 +1,7 @@
 //! From modules to the set in force: everything is tried before anything is applied.
 
 use super::actions::Actions;
-use super::effects::PasswordPool;
+use super::effects::Effects;
 use super::holdings::Holdings;
 use super::notice::{ActivationCause, PolicyError, PolicyErrorKind, PolicyNotice, PolicyObserver};
 use super::set::{Chain, Inheritance, Policy, PolicySet};
@@ -84,7 +84,7 @@ impl Host {
             generations: watch::Sender::new(0),
             observer,
             actions: Arc::new(Actions::default()),
-            passwords: PasswordPool::new(),
+            effects: Effects::new(),
             shared: Shared::new(),
             tally: Tally::default(),
             registry: Registry {
@@ -120,6 +120,7 @@ impl Host {
         let mut errors = check_names(&config);
         let mut loader = self.registry.loading.lock();
         loader.cache = self.open_cache(&config);
+        let outside = self.effects.prepare(&config, &self.observer, &mut errors);
         let before = self.registry.shelf.lock().slots.clone();
         let same_instances = self.registry.shelf.lock().config.instance_calls == config.instance_calls;
         let mut slots = Vec::new();
@@ -141,6 +142,7 @@ impl Host {
             .map(|slot| Arc::clone(&slot.policy))
             .collect();
         let mut shelf = self.registry.shelf.lock();
+        self.effects.put_in_force(outside);
         for slot in &slots {
             slot.policy.holdings().kv.set_bytes_max(config.kv_bytes_max);
         }
@@ -183,6 +185,7 @@ impl Host {
             && slot.policy.program.inspection.digest == digest(&wasm)
             && slot.policy.spec.settings == spec.settings
             && slot.policy.spec.capabilities == spec.capabilities
+            && slot.policy.spec.resources == spec.resources
             && slot.policy.spec.limits == spec.limits
         {
             return Ok(slot.clone());
