@@ -93,6 +93,7 @@ pub mod bindings;
 mod budget;
 mod connect;
 mod content;
+pub mod emqx;
 #[doc(hidden)]
 pub mod export;
 mod grant;

@@ -4,6 +4,7 @@
 
 pub mod broker;
 pub mod guests;
+pub mod http;
 pub mod log;
 pub mod packet;
 pub mod peer;

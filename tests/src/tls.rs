@@ -41,13 +41,19 @@ impl Identity {
     }
 
     /// One that ends with the first day of a year.
+    #[must_use]
+    pub fn until(year: i32) -> Self {
+        Self::of(NAME, year)
+    }
+
+    /// One for another name, or for an address.
     ///
     /// # Panics
     /// When it cannot be made.
     #[must_use]
-    pub fn until(year: i32) -> Self {
+    pub fn of(name: &str, year: i32) -> Self {
         let key = KeyPair::generate().expect("a key");
-        let mut params = CertificateParams::new(vec![NAME.to_owned()]).expect("a name");
+        let mut params = CertificateParams::new(vec![name.to_owned()]).expect("a name");
         params.not_before = date_time_ymd(1975, 1, 1);
         params.not_after = date_time_ymd(year, 1, 1);
         let certificate = params.self_signed(&key).expect("a certificate");

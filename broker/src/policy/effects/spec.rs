@@ -189,13 +189,16 @@ impl FromStr for ServiceUrl {
         if uri.query().is_some() || text.contains('#') {
             return Err("has a query or a fragment; policies add the query".into());
         }
-        let host = uri.host().ok_or("names no host")?;
-        let host = host
-            .strip_prefix('[')
-            .and_then(|host| host.strip_suffix(']'))
-            .unwrap_or(host);
-        if host.is_empty() || uri.port_u16() == Some(0) {
-            return Err("names no host, or port 0".into());
+        let written = uri.host().ok_or("names no host")?;
+        let port = authority.strip_prefix(written).unwrap_or_default();
+        let is_port = |port: &str| port.parse::<u16>().is_ok_and(|port| port > 0);
+        if !port.is_empty() && !port.strip_prefix(':').is_some_and(is_port) {
+            return Err("has a port that is none".into());
+        }
+        let host = written.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+        let host = host.unwrap_or(written);
+        if host.is_empty() {
+            return Err("names no host".into());
         }
         Ok(Self {
             is_https,
