@@ -5,6 +5,7 @@
 pub mod authority;
 pub mod broker;
 pub mod guests;
+pub mod http;
 pub mod log;
 pub mod packet;
 pub mod peer;

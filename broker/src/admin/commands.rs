@@ -1,6 +1,6 @@
 //! What each command does.
 
-use super::{Orders, Request, bans, clients, kept};
+use super::{Orders, Request, bans, clients, kept, services};
 use crate::config::quantity;
 use crate::hub::Hub;
 use crate::metrics::{Exposition, Metrics};
@@ -129,6 +129,15 @@ impl Commands {
             );
         }
         for policy in &policies {
+            text.gauge(
+                "sluice_policy_instances",
+                "Instances of a policy that exist.",
+                &[("policy", policy.name.as_str())],
+                policy.instances,
+            );
+        }
+        services::render(&self.policies, &mut text);
+        for policy in &policies {
             for (name, value) in &policy.counters {
                 let labels = [("policy", policy.name.as_str()), ("name", name)];
                 text.counter(
@@ -147,6 +156,17 @@ fn told(error: impl std::fmt::Display) -> String {
     error.to_string()
 }
 
+/// As in the configuration.
+fn granted(policy: &PolicyStatus) -> Vec<String> {
+    let capabilities = policy
+        .capabilities
+        .iter()
+        .map(|capability| capability.name().to_owned());
+    capabilities
+        .chain(policy.resources.iter().map(ToString::to_string))
+        .collect()
+}
+
 fn policy_status(policy: &PolicyStatus) -> Value {
     json!({
         "name": policy.name,
@@ -154,7 +174,7 @@ fn policy_status(policy: &PolicyStatus) -> Value {
         "bytes": policy.bytes,
         "size": quantity::size_text(policy.bytes as u64),
         "hooks": policy.hooks,
-        "capabilities": policy.capabilities.iter().map(|granted| granted.name()).collect::<Vec<_>>(),
+        "capabilities": granted(policy),
         "generation": policy.generation,
         "active_seconds": policy.active_for.as_secs(),
         "calls": policy.calls,

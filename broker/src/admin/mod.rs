@@ -11,6 +11,7 @@ mod commands;
 mod kept;
 mod orders;
 mod server;
+mod services;
 pub mod socket;
 #[cfg(test)]
 mod tests;

@@ -58,6 +58,8 @@ pub(super) fn in_force(old: &Config, new: &Config) -> Config {
         memory_limit: new.memory_limit,
         policies: new.policies.clone(),
         default_chain: new.default_chain.clone(),
+        services: new.services.clone(),
+        issuers: new.issuers.clone(),
         admin: old.admin.clone(),
         log,
         sys_interval: old.sys_interval,
@@ -89,6 +91,8 @@ pub(super) fn changes(old: &Config, new: &Config) -> Changes {
         memory_limit,
         policies,
         default_chain,
+        services,
+        issuers,
         admin,
         log,
         sys_interval,
@@ -102,6 +106,8 @@ pub(super) fn changes(old: &Config, new: &Config) -> Changes {
         ("log.level", log.level != new.log.level),
         ("policies", *default_chain != new.default_chain),
         ("policy", *policies != new.policies),
+        ("service", *services != new.services),
+        ("jwt", *issuers != new.issuers),
     ] {
         if changed {
             changes.live.push(key.to_owned());

@@ -11,6 +11,7 @@ mod policies;
 mod problem;
 pub mod quantity;
 mod read;
+mod services;
 mod store;
 mod table;
 #[cfg(test)]
@@ -29,7 +30,8 @@ pub use tls::{CertificateFiles, ClientCertificates, CrlCheck, IdentityField, Ide
 pub use written::{amount_written, written_text};
 
 use crate::policy::budget::{Budget, OverLimitAction, QueueOverflow};
-use crate::policy::{CapabilitySet, PolicyLimits};
+use crate::policy::spec::{IssuerSpec, ServiceSpec};
+use crate::policy::{CapabilitySet, PolicyLimits, Resources};
 use serde_json::{Map, Value};
 use sluice_mqtt::packet::QoS;
 use std::io::Read;
@@ -62,6 +64,10 @@ pub struct Config {
     pub policies: Vec<PolicyConfig>,
     /// Policies that judge the clients of listeners without a chain of their own. Never empty; all exist.
     pub default_chain: Vec<String>,
+    /// Services that policies may ask, by unique name.
+    pub services: Vec<ServiceSpec>,
+    /// Issuers whose tokens policies may have checked, by unique name.
+    pub issuers: Vec<IssuerSpec>,
     /// The admin socket.
     pub admin: Admin,
     /// The log.
@@ -122,6 +128,8 @@ pub struct PolicyConfig {
     pub settings: Value,
     /// What it may import.
     pub capabilities: CapabilitySet,
+    /// The services and issuers it may ask; all exist.
+    pub resources: Resources,
     /// What one call may use.
     pub limits: PolicyLimits,
 }
@@ -192,6 +200,8 @@ impl Default for Config {
             memory_limit: None,
             policies: vec![PolicyConfig::builtin()],
             default_chain: vec![PolicyConfig::builtin().name],
+            services: Vec::new(),
+            issuers: Vec::new(),
             admin: Admin::default(),
             log: Log::default(),
             sys_interval: Some(Duration::from_secs(10)),
@@ -298,6 +308,7 @@ impl PolicyConfig {
             source: PolicySource::StaticUsers,
             settings: Value::Object(Map::new()),
             capabilities: CapabilitySet::default(),
+            resources: Resources::new(),
             limits: PolicyLimits::default(),
         }
     }

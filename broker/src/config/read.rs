@@ -3,9 +3,9 @@
 use super::problem::Problem;
 use super::table::{Document, Parsed, Table, Wrong};
 use super::{
-    AdminSocket, Config, Limits, LogFormat, PolicyConfig, PolicySource, budget, listener, store, value,
+    AdminSocket, Config, Limits, LogFormat, PolicyConfig, PolicySource, budget, listener, services, store,
+    value,
 };
-use crate::policy::{Capability, CapabilitySet};
 use sluice_mqtt::packet::QoS;
 use std::path::Path;
 use std::time::Duration;
@@ -60,6 +60,7 @@ pub(super) fn read(document: &Document<'_>, file: &Path, mut root: Table<'_, '_>
         let policies = table.named_tables().into_iter();
         config.policies = policies.map(|(name, table)| policy(name, table, base)).collect();
     }
+    services::read(&mut root, &mut config, base);
     if let Some(mut table) = root.table("admin") {
         table.read("socket", &mut config.admin.socket, |value| match value.as_str() {
             Some("off") => Ok(AdminSocket::Off),
@@ -73,6 +74,7 @@ pub(super) fn read(document: &Document<'_>, file: &Path, mut root: Table<'_, '_>
         table.finish();
     }
     relations(&root, &mut config);
+    services::relations(&root, &config);
     root.finish();
     config.warnings = warnings(document, &config);
     config
@@ -180,7 +182,8 @@ fn policy(name: String, mut table: Table<'_, '_>, base: &Path) -> PolicyConfig {
         ..PolicyConfig::builtin()
     };
     table.read("settings", &mut policy.settings, value::json_object);
-    table.read("capabilities", &mut policy.capabilities, capabilities);
+    let granted = table.value("capabilities", services::capabilities);
+    (policy.capabilities, policy.resources) = granted.unwrap_or_default();
     policy_limits(&mut table, &mut policy);
     table.finish();
     // Without one there is a problem, and the configuration is not used; its name still counts for the chains.
@@ -216,12 +219,6 @@ fn policy_limits(table: &mut Table<'_, '_>, policy: &mut PolicyConfig) {
             value::duration(Duration::from_millis(1)..=Duration::from_secs(30)),
         );
     }
-}
-
-fn capabilities(list: &toml::de::DeValue<'_>) -> Parsed<CapabilitySet> {
-    let parse = |text: String| text.parse::<Capability>();
-    let granted: Result<CapabilitySet, _> = value::texts(list)?.into_iter().map(parse).collect();
-    granted.map_err(|unknown| Wrong::new(unknown.to_string(), ""))
 }
 
 /// What the parts must be to each other.

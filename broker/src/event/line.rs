@@ -27,6 +27,7 @@ pub(super) struct Line<'a> {
     address: Option<String>,
     client_id: Option<Cow<'a, str>>,
     policy: Option<Cow<'a, str>>,
+    service: Option<&'a str>,
     generation: Option<u64>,
     reason_code: Option<u8>,
     reason: Option<&'static str>,
@@ -65,6 +66,7 @@ macro_rules! write_line {
             address = $line.address.as_deref(),
             client_id = $line.client_id.as_deref(),
             policy = $line.policy.as_deref(),
+            service = $line.service,
             generation = $line.generation,
             reason_code = $line.reason_code,
             reason = $line.reason,
@@ -307,6 +309,19 @@ impl<'a> Line<'a> {
                 digest,
                 ..self.by(policy).with_whole_text(Some(error))
             },
+            PolicyEvent::ServiceFailed { service, text } => Self {
+                service: Some(service),
+                ..self.with_whole_text(Some(text))
+            },
+            PolicyEvent::ServiceLeftAlone { service, time } => Self {
+                service: Some(service),
+                milliseconds: Some(u64::try_from(time.as_millis()).unwrap_or(u64::MAX)),
+                ..self
+            },
+            PolicyEvent::ServiceBack { service } => Self {
+                service: Some(service),
+                ..self
+            },
         }
     }
 
@@ -401,6 +416,7 @@ impl<'a> Line<'a> {
             address: None,
             client_id: None,
             policy: None,
+            service: None,
             generation: None,
             reason_code: None,
             reason: None,
@@ -456,6 +472,9 @@ fn level_and_name(event: &Event<'_>) -> (Level, &'static str) {
         Event::Policy(PolicyEvent::Log { level, .. }) => (*level, "policy_log"),
         Event::Policy(PolicyEvent::Quarantined { .. }) => (Level::ERROR, "policy_quarantined"),
         Event::Policy(PolicyEvent::Rejected { .. }) => (Level::ERROR, "policy_rejected"),
+        Event::Policy(PolicyEvent::ServiceBack { .. }) => (Level::INFO, "service_back"),
+        Event::Policy(PolicyEvent::ServiceFailed { .. }) => (Level::WARN, "service_failed"),
+        Event::Policy(PolicyEvent::ServiceLeftAlone { .. }) => (Level::ERROR, "service_left_alone"),
         Event::ProtocolError { .. } => (Level::WARN, "protocol_error"),
         Event::PublishRefused { .. } => (Level::WARN, "publish_refused"),
         Event::QueueOverflow { .. } => (Level::WARN, "queue_overflow"),

@@ -94,6 +94,12 @@ pub enum PolicyEvent<'a> {
         digest: Option<&'a str>,
         error: &'a str,
     },
+    /// A service that policies ask gave no answer that could be used.
+    ServiceFailed { service: &'a str, text: &'a str },
+    /// A service failed too often and is left alone for so long.
+    ServiceLeftAlone { service: &'a str, time: Duration },
+    /// A service answers again.
+    ServiceBack { service: &'a str },
 }
 
 /// One observable fact.
@@ -347,7 +353,9 @@ impl Event<'_> {
             | Self::ClientThrottled { .. }
             | Self::MemoryPressure { .. }
             | Self::OverLimit { .. }
-            | Self::Policy(PolicyEvent::Fault { .. } | PolicyEvent::Forgotten { .. })
+            | Self::Policy(
+                PolicyEvent::Fault { .. } | PolicyEvent::Forgotten { .. } | PolicyEvent::ServiceFailed { .. },
+            )
             | Self::ProtocolError { .. }
             | Self::PublishRefused { .. }
             | Self::QueueOverflow { .. }
@@ -383,8 +391,11 @@ impl Event<'_> {
 
     /// Who may use up the rate of this event's kind for itself, and only for itself.
     fn subject(&self) -> Subject {
-        if let Self::Policy(PolicyEvent::Fault { policy, .. }) = self {
-            return Subject::Policy(Arc::from(*policy));
+        if let Self::Policy(
+            PolicyEvent::Fault { policy: name, .. } | PolicyEvent::ServiceFailed { service: name, .. },
+        ) = self
+        {
+            return Subject::Policy(Arc::from(*name));
         }
         let address = self
             .origin()

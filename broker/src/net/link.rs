@@ -19,6 +19,8 @@ const READ_BYTES: usize = 64 * 1024;
 pub(super) const OUTPUT_FILL_BYTES: usize = 64 * 1024;
 /// Above this nothing more is read from a client that does not read.
 const OUTPUT_BYTES_MAX: usize = 256 * 1024;
+/// Of a client whose CONNECT is being judged, what it sends meanwhile and no more; then TCP makes it wait.
+const WAITING_BYTES_MAX: usize = 4 * 1024;
 /// Chunks per vectored write.
 const WRITE_CHUNKS: usize = 16;
 
@@ -218,6 +220,37 @@ impl<S: Socket> Link<S> {
                     }
                 }
             }
+        }
+    }
+
+    /// Waits for something else; `None`: the peer has gone before. The connection holds no read buffer meanwhile, only
+    /// what the peer sends without waiting, up to [`WAITING_BYTES_MAX`] and one read.
+    pub(super) async fn while_open<T>(&mut self, work: impl Future<Output = T>) -> Option<T> {
+        let mut work = pin!(work);
+        std::future::poll_fn(|cx| {
+            if let Poll::Ready(done) = work.as_mut().poll(cx) {
+                return Poll::Ready(Some(done));
+            }
+            while self.input.len() < WAITING_BYTES_MAX {
+                match self.poll_read(WAITING_BYTES_MAX, cx) {
+                    Poll::Pending => break,
+                    Poll::Ready(Ok(Read::Bytes(_))) => {}
+                    Poll::Ready(Ok(Read::End) | Err(_)) => return Poll::Ready(None),
+                }
+            }
+            self.keep_little();
+            Poll::Pending
+        })
+        .await
+    }
+
+    /// Gives the read buffer back, and keeps what is in it in one of its size.
+    fn keep_little(&mut self) {
+        if self.input.capacity() > 2 * WAITING_BYTES_MAX {
+            let rest = BytesMut::from(self.input.as_ref());
+            self.input.clear();
+            self.give_back();
+            self.input = rest;
         }
     }
 

@@ -9,6 +9,7 @@ mod identity;
 mod link;
 mod listener;
 mod proxy;
+mod reauth;
 mod requests;
 mod sending;
 mod terms;

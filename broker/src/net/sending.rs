@@ -239,6 +239,7 @@ impl<S: Socket> Client<S> {
             &self.peer.listener,
             &self.cell.key.client_id,
             &self.gate,
+            self.authenticated_after,
             |who, budget| says.push((who.to_string(), *budget)),
         );
         Account {

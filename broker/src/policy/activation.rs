@@ -2,7 +2,7 @@
 
 use super::actions::Actions;
 use super::aside::stand_back;
-use super::effects::PasswordPool;
+use super::effects::Effects;
 use super::estate::Estate;
 use super::holdings::Holdings;
 use super::kv::KeyValueJournal;
@@ -90,7 +90,7 @@ impl Host {
             generations: watch::Sender::new(0),
             observer: Arc::clone(&observer),
             actions: Arc::new(Actions::default()),
-            passwords: PasswordPool::new(),
+            effects: Effects::new(),
             shared: Shared::new(),
             tally: Tally::default(),
             registry: Registry {
@@ -132,6 +132,7 @@ impl Host {
         let mut errors = check_names(&config);
         let mut loader = self.registry.loading.lock();
         loader.cache = self.open_cache(&config);
+        let outside = self.effects.prepare(&config, &self.observer, &mut errors);
         let before = self.registry.shelf.lock().slots.clone();
         let same_instances = self.registry.shelf.lock().config.instance_calls == config.instance_calls;
         let mut slots = Vec::new();
@@ -153,6 +154,7 @@ impl Host {
             .map(|slot| Arc::clone(&slot.policy))
             .collect();
         let mut shelf = self.registry.shelf.lock();
+        self.effects.put_in_force(outside);
         self.registry.estate.set_kv_bytes_max(config.kv_bytes_max);
         let unchanged = changed.is_empty()
             && slots.len() == before.len()
@@ -193,6 +195,7 @@ impl Host {
             && slot.policy.program.inspection.digest == digest(&wasm)
             && slot.policy.spec.settings == spec.settings
             && slot.policy.spec.capabilities == spec.capabilities
+            && slot.policy.spec.resources == spec.resources
             && slot.policy.spec.limits == spec.limits
         {
             return Ok(slot.clone());

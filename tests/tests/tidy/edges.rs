@@ -108,8 +108,18 @@ const CONFINED: &[Confined] = &[
     },
     Confined {
         words: &["rustls", "tokio_rustls", "x509_parser"],
-        to: &["broker/src/net/tls"],
-        because: "one place decides how connections are encrypted",
+        to: &["broker/src/net/tls", "broker/src/policy/effects/"],
+        because: "one place decides how connections are encrypted; services that policies ask have their own keys",
+    },
+    Confined {
+        words: &["hyper", "hyper_rustls", "hyper_util", "http_body_util"],
+        to: &["broker/src/policy/effects/"],
+        because: "policies ask services; nothing else of the broker speaks HTTP",
+    },
+    Confined {
+        words: &["jsonwebtoken"],
+        to: &["broker/src/policy/effects/token/"],
+        because: "tokens are checked in one place",
     },
     Confined {
         words: &[
@@ -181,7 +191,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     // A configuration names capabilities, which the host declares.
     ("config", &["network", "policy"]),
     ("network", &[]),
-    ("policy", &["event"]),
+    ("policy", &["event", "network"]),
     ("store", &["event"]),
     ("cluster", &["event"]),
     ("throttle", &["event"]),
