@@ -1,7 +1,7 @@
 //! What the process gives up before it meets a client, so that a mistake in it is worth little to whoever finds one.
 //!
 //! Landlock, where the kernel has it: of the files of this machine it keeps those that the configuration names, of the
-//! network the ports of its listeners; it runs no program. Beside that it never gets more privileges than it has
+//! network the ports of its listeners, and those of the services that policies ask; it runs no program. Beside that it never gets more privileges than it has
 //! (`no_new_privs`), and leaves no core that would hold keys and passwords. None of it can be taken back: what a later
 //! configuration names elsewhere needs a restart, and [`Confinement::outside`] says so.
 //!
@@ -18,11 +18,15 @@ use landlock::{
 use places::Places;
 use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 use rustix::thread::set_no_new_privs;
+use std::collections::BTreeSet;
 use std::fmt;
 use std::path::PathBuf;
 
 /// The newest interface of Landlock that this code was tried with. An older kernel enforces what it knows.
 const TRIED: ABI = ABI::V7;
+
+/// The port of the name service.
+const DNS: u16 = 53;
 
 /// What this process has given up.
 #[derive(Debug)]
@@ -30,6 +34,8 @@ pub struct Confinement {
     by: By,
     /// Directories whose files it may read, without symbolic links.
     readable: Vec<PathBuf>,
+    /// TCP ports it may connect to.
+    reachable: BTreeSet<u16>,
 }
 
 #[derive(Debug)]
@@ -67,6 +73,7 @@ pub fn confine(config: &Config) -> Result<Confinement, ConfineError> {
         return Ok(Confinement {
             by: By::SwitchedOff,
             readable: Vec::new(),
+            reachable: BTreeSet::new(),
         });
     }
     let failed = |error: &dyn fmt::Display| ConfineError(error.to_string());
@@ -78,6 +85,7 @@ pub fn confine(config: &Config) -> Result<Confinement, ConfineError> {
     Ok(Confinement {
         by: by(&status),
         readable: places.read.into_keys().collect(),
+        reachable: service_ports(config),
     })
 }
 
@@ -119,8 +127,29 @@ impl Confinement {
             ),
             remedy: "restart the broker, or put the file beside one that it reads already".to_owned(),
         };
-        outside.map(problem).collect()
+        let services = config.services.iter();
+        let unreachable = services.filter(|service| !self.reachable.contains(&service.url.port()));
+        let unreachable = unreachable.map(|service| Problem {
+            file: config.file.clone(),
+            line: None,
+            key: format!("service.{}.url", service.name),
+            what: format!(
+                "the broker could connect to no port {} when it started, and it is confined to what it could",
+                service.url.port()
+            ),
+            remedy: "restart the broker".to_owned(),
+        });
+        outside.map(problem).chain(unreachable).collect()
     }
+}
+
+/// Ports of the services that policies ask, and that of the name service, which may answer over TCP.
+fn service_ports(config: &Config) -> BTreeSet<u16> {
+    let mut ports: BTreeSet<u16> = config.services.iter().map(|service| service.url.port()).collect();
+    if !ports.is_empty() {
+        ports.insert(DNS);
+    }
+    ports
 }
 
 fn by(status: &RestrictionStatus) -> By {
@@ -150,7 +179,10 @@ fn restrict(config: &Config, places: &Places) -> Result<RestrictionStatus, Rules
     for listener in &config.listeners {
         ruleset = ruleset.add_rule(NetPort::new(listener.address.port(), AccessNet::BindTcp))?;
     }
-    // No port to connect to: clients come to the broker, it goes nowhere.
+    // Clients come to the broker; it goes nowhere but to the services that policies may ask.
+    for port in service_ports(config) {
+        ruleset = ruleset.add_rule(NetPort::new(port, AccessNet::ConnectTcp))?;
+    }
     ruleset.restrict_self()
 }
 

@@ -24,6 +24,8 @@ const SOCKET: BitFlags<AccessFs> = make_bitflags!(AccessFs::{MakeSock | RemoveFi
 const KEEP: BitFlags<AccessFs> = make_bitflags!(AccessFs::{
     ReadFile | ReadDir | WriteFile | Truncate | MakeReg | MakeDir | RemoveFile | RemoveDir | Refer
 });
+/// Where the system keeps how names are looked up and which authorities are trusted.
+const SYSTEM: [&str; 4] = ["/etc", "/usr/share/ca-certificates", "/usr/lib/ssl", "/run/systemd/resolve"];
 /// How many processors this control group may use is asked again and again, by the standard library.
 const PROCESSORS: [&str; 2] = ["/proc/self/cgroup", "/sys/fs/cgroup"];
 
@@ -51,6 +53,12 @@ impl Places {
             .filter_map(|path| Path::new(path).canonicalize().ok())
         {
             places.read.insert(path, READ);
+        }
+        if !config.services.is_empty() {
+            // Their names are looked up, and their certificates verified, by what the system says.
+            for dir in SYSTEM.iter().filter_map(|dir| Path::new(dir).canonicalize().ok()) {
+                *places.read.entry(dir).or_default() |= LIST;
+            }
         }
         for dir in config.data_dir.iter().filter_map(|dir| dir.canonicalize().ok()) {
             *places.write.entry(dir).or_default() |= KEEP;
@@ -80,6 +88,10 @@ pub(super) fn files(config: &Config) -> Vec<(String, PathBuf)> {
             files.push((format!("policy.{}.file", policy.name), path.clone()));
         }
     }
+    let services = config.services.iter().flat_map(|service| service.files());
+    files.extend(services.map(|path| ("service".to_owned(), path.to_owned())));
+    let issuers = config.issuers.iter().flat_map(|issuer| issuer.files());
+    files.extend(issuers.map(|path| ("jwt".to_owned(), path.to_owned())));
     for (index, listener) in config.listeners.iter().enumerate() {
         let named = listener_files(listener).into_iter();
         files.extend(named.map(|(key, path)| (format!("listener[{index}].{key}"), path.to_owned())));

@@ -5,7 +5,7 @@ use hyper::Uri;
 use std::collections::BTreeSet;
 use std::fmt;
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -85,6 +85,33 @@ pub enum Secret {
     Env(String),
 }
 
+impl Secret {
+    fn file(&self) -> Option<&Path> {
+        match self {
+            Self::File(path) => Some(path),
+            Self::Text(_) | Self::Env(_) => None,
+        }
+    }
+}
+
+impl ServiceSpec {
+    /// Every file that it names.
+    pub fn files(&self) -> impl Iterator<Item = &Path> {
+        let identity = self.identity.iter();
+        let identity = identity.flat_map(|(certificate, key)| [certificate.as_path(), key.as_path()]);
+        let headers = self.headers.iter().filter_map(|header| header.value.file());
+        self.ca.as_deref().into_iter().chain(identity).chain(headers)
+    }
+}
+
+impl IssuerSpec {
+    /// Every file that it names.
+    pub fn files(&self) -> impl Iterator<Item = &Path> {
+        let secret = self.secret.as_ref().and_then(Secret::file);
+        self.keys.iter().map(PathBuf::as_path).chain(secret)
+    }
+}
+
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -162,6 +189,14 @@ impl ServiceUrl {
     #[must_use]
     pub fn host(&self) -> &str {
         &self.host
+    }
+
+    /// The TCP port, that of the scheme if none is written.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        let usual = if self.is_https { 443 } else { 80 };
+        let behind = self.authority.rsplit_once(':').map(|(_, port)| port);
+        behind.and_then(|port| port.parse().ok()).unwrap_or(usual)
     }
 }
 
