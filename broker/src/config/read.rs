@@ -1,7 +1,7 @@
 //! From a document to a [`Config`]: every key by name, then what the keys must be to each other.
 
 use super::problem::Problem;
-use super::table::{Document, Parsed, Table, Wrong};
+use super::table::{Document, Table, Wrong};
 use super::{
     AdminSocket, Config, Limits, LogFormat, PolicyConfig, PolicySource, budget, listener, services, store,
     value,

@@ -25,7 +25,12 @@ const KEEP: BitFlags<AccessFs> = make_bitflags!(AccessFs::{
     ReadFile | ReadDir | WriteFile | Truncate | MakeReg | MakeDir | RemoveFile | RemoveDir | Refer
 });
 /// Where the system keeps how names are looked up and which authorities are trusted.
-const SYSTEM: [&str; 4] = ["/etc", "/usr/share/ca-certificates", "/usr/lib/ssl", "/run/systemd/resolve"];
+const SYSTEM: [&str; 4] = [
+    "/etc",
+    "/usr/share/ca-certificates",
+    "/usr/lib/ssl",
+    "/run/systemd/resolve",
+];
 /// How many processors this control group may use is asked again and again, by the standard library.
 const PROCESSORS: [&str; 2] = ["/proc/self/cgroup", "/sys/fs/cgroup"];
 

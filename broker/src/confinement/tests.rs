@@ -1,5 +1,6 @@
 use super::*;
 use crate::config::{AdminSocket, Listener, PolicyConfig, PolicySource};
+use crate::policy::spec::ServiceSpec;
 use std::fs::{self, File};
 use std::io;
 use std::net::{TcpListener, TcpStream};
@@ -139,6 +140,7 @@ fn what_is_named_elsewhere_later_needs_a_restart_and_is_said_so() {
     let confinement = Confinement {
         by: By::Landlock(7),
         readable: places.read.into_keys().collect(),
+        reachable: BTreeSet::new(),
     };
     assert_eq!(confinement.outside(&config), []);
     let elsewhere = dir.path().join("elsewhere.wasm");
@@ -168,6 +170,7 @@ fn a_link_that_leads_elsewhere_is_outside() {
     let confinement = Confinement {
         by: By::Landlock(7),
         readable: Places::of(&config).read.into_keys().collect(),
+        reachable: BTreeSet::new(),
     };
     let link = dir.path().join("etc/link.wasm");
     std::os::unix::fs::symlink(dir.path().join("elsewhere.wasm"), &link).expect("a link");
@@ -176,6 +179,34 @@ fn a_link_that_leads_elsewhere_is_outside() {
     let unconfined = Confinement {
         by: By::Nothing,
         readable: Vec::new(),
+        reachable: BTreeSet::new(),
     };
     assert_eq!(unconfined.outside(&config), []);
+}
+
+#[test]
+fn a_service_on_another_port_needs_a_restart_too() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let mut config = config(dir.path());
+    let service = |port: u16| {
+        ServiceSpec::new(
+            "accounts",
+            format!("http://127.0.0.1:{port}").parse().expect("a URL"),
+        )
+    };
+    config.services = vec![service(8080)];
+    let confinement = Confinement {
+        by: By::Landlock(7),
+        readable: Places::of(&config).read.into_keys().collect(),
+        reachable: service_ports(&config),
+    };
+    assert_eq!(confinement.outside(&config), []);
+    config.services = vec![service(9090)];
+    let problems = confinement.outside(&config);
+    assert_eq!(problems.len(), 1);
+    assert!(
+        problems[0].to_string().contains("no port 9090"),
+        "{}",
+        problems[0]
+    );
 }
