@@ -49,15 +49,6 @@ impl Identity {
     /// One that ends with the first day of a year.
     #[must_use]
     pub fn until(year: i32) -> Self {
-        Self::of(NAME, year)
-    }
-
-    /// One for another name, or for an address.
-    ///
-    /// # Panics
-    /// When it cannot be made.
-    #[must_use]
-    pub fn until(year: i32) -> Self {
         Self::of_name(NAME, year)
     }
 
