@@ -8,6 +8,7 @@ use crate::policy::{LoadReport, LoadedPolicy, Policies, PolicyStatus};
 use serde_json::{Value, json};
 use std::path::PathBuf;
 use std::sync::Arc;
+use tokio::runtime::Handle;
 
 /// The parts of the broker that commands act on.
 pub struct Commands {
@@ -24,11 +25,33 @@ pub struct Commands {
 }
 
 impl Commands {
-    /// Carries out a command; may block.
+    /// Carries out a command; may block, and is called inside a runtime. What is to outlive the process is on disk then.
     ///
     /// # Errors
-    /// What to tell the operator; nothing has changed then.
+    /// What to tell the operator; nothing has changed then, unless it says so.
     pub fn obey(&self, request: Request, module: Vec<u8>) -> Result<Value, String> {
+        let is_kept = matches!(
+            request,
+            Request::ClientBan { .. }
+                | Request::ClientUnban { .. }
+                | Request::SessionDrop { .. }
+                | Request::RetainedClear { .. }
+        );
+        let answer = self.carry_out(request, module)?;
+        if is_kept {
+            self.wait_until_stored()?;
+        }
+        Ok(answer)
+    }
+
+    fn wait_until_stored(&self) -> Result<(), String> {
+        let store = self.hub.store();
+        let stored = Handle::current().block_on(store.wait(store.latest()));
+        let in_doubt = "it is so now, but the store could not write it: a restart may undo it, see the log";
+        stored.map_err(|_| in_doubt.to_owned())
+    }
+
+    fn carry_out(&self, request: Request, module: Vec<u8>) -> Result<Value, String> {
         match request {
             Request::Status => Ok(self.status()),
             Request::Metrics => Ok(Value::from(self.metrics_text())),
