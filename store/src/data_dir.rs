@@ -44,9 +44,7 @@ impl DataDir {
     /// Makes it if it is not there, and locks it.
     pub(crate) fn lock(path: &Path) -> Result<Self, OpenError> {
         let failed = |path: PathBuf| move |error| OpenError::Io { path, error };
-        let mut builder = DirBuilder::new();
-        builder.recursive(true).mode(DIR_MODE);
-        builder.create(path).map_err(failed(path.to_owned()))?;
+        make_durably(path).map_err(failed(path.to_owned()))?;
         let at = path.join(LOCK);
         let mut file = open_private(&at, false).map_err(failed(at.clone()))?;
         let mut text = String::new();
@@ -135,6 +133,24 @@ fn process(text: &str) -> Option<u32> {
     text.split_whitespace().next()?.parse().ok()
 }
 
+/// Makes a directory and those it is in, so that they are on disk as well as what will be in them.
+fn make_durably(path: &Path) -> io::Result<()> {
+    let missing: Vec<&Path> = path.ancestors().take_while(|dir| !dir.is_dir()).collect();
+    let mut builder = DirBuilder::new();
+    builder.recursive(true).mode(DIR_MODE).create(path)?;
+    for made in missing {
+        if let Some(parent) = made.parent() {
+            sync_dir(parent)?;
+        }
+    }
+    Ok(())
+}
+
+fn sync_dir(dir: &Path) -> io::Result<()> {
+    let is_here = dir.as_os_str().is_empty();
+    File::open(if is_here { Path::new(".") } else { dir })?.sync_all()
+}
+
 /// The name with something behind it.
 pub(crate) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
@@ -156,8 +172,7 @@ pub(crate) fn open_private(path: &Path, truncate: bool) -> io::Result<File> {
 /// Renames a file that is complete and on disk; when this returns, the new name is on disk too.
 pub(crate) fn rename_durably(from: &Path, to: &Path) -> io::Result<()> {
     std::fs::rename(from, to)?;
-    let dir = to.parent().filter(|dir| !dir.as_os_str().is_empty());
-    File::open(dir.unwrap_or(Path::new(".")))?.sync_all()
+    sync_dir(to.parent().unwrap_or(Path::new("")))
 }
 
 #[cfg(test)]

@@ -203,10 +203,7 @@ impl Journal {
 
     /// Waits until all that was submitted so far is on disk, whatever the durability is.
     pub(crate) fn flush(&self) -> Result<(), InDoubt> {
-        let ticket = {
-            let state = self.state.lock();
-            Ticket(state.number - u64::from(state.current.is_empty()))
-        };
+        let ticket = self.latest();
         block_on(poll_fn(|context| self.poll_on_disk(ticket, context.waker())))
     }
 
@@ -241,10 +238,7 @@ impl Journal {
 
     pub(crate) fn latest(&self) -> Ticket {
         let state = self.state.lock();
-        Ticket(match state.current.is_empty() {
-            true => state.number - 1,
-            false => state.number,
-        })
+        Ticket(state.number - u64::from(state.current.is_empty()))
     }
 
     /// A message that is not durable yet. Blocks for the microseconds that its submission lasts.

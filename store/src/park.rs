@@ -13,8 +13,7 @@ impl Wake for Unpark {
 }
 
 /// Waits for a future on this thread.
-#[cfg_attr(not(feature = "testing"), allow(unreachable_pub))]
-pub fn block_on<F: Future>(future: F) -> F::Output {
+pub(crate) fn block_on<F: Future>(future: F) -> F::Output {
     let mut future = std::pin::pin!(future);
     let waker = Waker::from(Arc::new(Unpark(thread::current())));
     let mut context = Context::from_waker(&waker);

@@ -1,12 +1,13 @@
 //! Copies of a store: made while it is used, and put back.
 
 use super::rows::{Copying, TABLES, walk};
-use super::{CareError, Place, at, damaged, examine};
+use super::{CareError, Place, at, examine, failed};
 use crate::data_dir::{DataDir, UNFINISHED_SUFFIX, open_private, rename_durably, with_suffix};
 use crate::engine::{Engine, Fault, FileDisk, Trust};
 use crate::observer::Unobserved;
 use std::fs::File;
 use std::io;
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -31,7 +32,7 @@ pub(crate) fn backup(source: &Engine, path: &Path) -> Result<Backup, CareError> 
         // It is of no use, and takes room.
         std::fs::remove_file(&unfinished).ok();
     }
-    let rows = copied.map_err(|fault| damaged(&fault))?;
+    let rows = copied.map_err(|fault| failed(fault, path))?;
     let bytes = std::fs::metadata(&unfinished).map_err(at(&unfinished))?.len();
     rename_durably(&unfinished, path).map_err(at(path))?;
     Ok(Backup { rows, bytes })
@@ -50,8 +51,15 @@ fn copy(source: &Engine, path: &Path) -> Result<u64, Fault> {
             let mut copying = Copying::new(&target, table);
             let mut outcome = Ok(());
             let incomplete = walk(transaction, table, &mut |key, row| {
-                if outcome.is_ok() {
-                    outcome = copying.row(key, row);
+                // Who wants to open the store anew cannot while it is read.
+                outcome = if source.is_wanted() {
+                    Err(Fault::Closed)
+                } else {
+                    copying.row(key, row)
+                };
+                match outcome {
+                    Ok(()) => ControlFlow::Continue(()),
+                    Err(_) => ControlFlow::Break(()),
                 }
             })?;
             outcome.and_then(|()| copying.flush())?;

@@ -1,6 +1,6 @@
 //! A store as lines of JSON, for whoever wants to read it without us.
 
-use super::rows::each_row;
+use super::rows::{each_row, message_row};
 use super::{CareError, Opened, Place, at};
 use crate::change::{Phase, Recipient, SessionRecord, WillRecord};
 use crate::ledger::{Granted, Ledger, Saved};
@@ -130,7 +130,6 @@ impl Export<'_> {
 
     /// Messages that somebody is still to get.
     fn messages(&mut self, opened: &Opened) {
-        let mut wanted = BTreeMap::new();
         self.table(opened, Table::Recipients, |export, key, row| {
             let Key::Number(seq) = key else { return Ok(None) };
             let mut live: Vec<Recipient> = Vec::new();
@@ -138,19 +137,15 @@ impl Export<'_> {
             export
                 .ledger
                 .recover_message(seq, recipients, |recipient, _| live.push(recipient))?;
-            if !live.is_empty() {
-                wanted.insert(seq, live);
-            }
-            Ok(None)
-        });
-        self.table(opened, Table::Messages, |export, key, row| {
-            let Key::Number(seq) = key else { return Ok(None) };
-            let Some(recipients) = wanted.remove(&seq) else {
+            if live.is_empty() {
                 return Ok(None);
-            };
-            let message = MessageRow::read(Table::Messages, key, row, &export.now)?;
+            }
+            let missing = |_| Damaged::new(Table::Messages, key, "it cannot be reached");
+            let row = message_row(&opened.engine, seq).map_err(missing)?;
+            let row = row.ok_or_else(|| Damaged::new(Table::Messages, key, "it is missing"))?;
+            let message = MessageRow::read(Table::Messages, key, &row, &export.now)?;
             let mut value = export.message("message", &message);
-            let to: Vec<Value> = recipients.iter().map(|to| export.recipient(to)).collect();
+            let to: Vec<Value> = live.iter().map(|to| export.recipient(to)).collect();
             if let Some(fields) = value.as_object_mut() {
                 fields.insert("seq".to_owned(), json!(seq));
                 fields.insert("to".to_owned(), json!(to));

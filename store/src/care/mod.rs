@@ -173,7 +173,11 @@ impl Drop for Opened {
     }
 }
 
-/// What the database says when it is asked for what it has.
-fn damaged(fault: &Fault) -> CareError {
-    CareError::Damaged(fault.to_string())
+/// What a database says that is read, or that is written to `path`.
+fn failed(fault: Fault, path: &Path) -> CareError {
+    match fault {
+        Fault::Database(redb::Error::Io(error)) => at(path)(error),
+        Fault::Closed => CareError::InDoubt,
+        fault => CareError::Damaged(fault.to_string()),
+    }
 }

@@ -2,9 +2,9 @@
 
 use super::examine::{self, Examined};
 use super::rows::{Copying, TABLES, each_row};
-use super::{CareError, Opened, Place, Report, at, damaged};
+use super::{CareError, Opened, Place, Report, at, failed};
 use crate::data_dir::{Stage, UNFINISHED_SUFFIX, open_private, rename_durably, with_suffix};
-use crate::engine::{Engine, FORMAT_VERSION, FileDisk, Meta, Trust};
+use crate::engine::{Engine, FORMAT_VERSION, Fault, FileDisk, Meta, Trust};
 use crate::observer::Unobserved;
 use crate::recovery::{BOOT_SHIFT, meta};
 use crate::row::Table;
@@ -45,8 +45,11 @@ pub fn repair(path: &Path) -> Result<Repaired, CareError> {
         path: unfinished.clone(),
     };
     let target = Engine::new(Box::new(disk), Arc::new(Unobserved), Trust::File);
-    target.open().map_err(|fault| damaged(&fault))?;
-    let kept = copy(&opened, &mut examined, &target)?;
+    target.open().map_err(|fault| failed(fault, &unfinished))?;
+    let kept = copy(&opened, &mut examined, &target).map_err(|fault| {
+        std::fs::remove_file(&unfinished).ok();
+        failed(fault, &unfinished)
+    })?;
     target.shut();
     let original = keep_original(&place.path)?;
     rename_durably(&unfinished, &place.path).map_err(at(&place.path))?;
@@ -61,7 +64,7 @@ pub fn repair(path: &Path) -> Result<Repaired, CareError> {
     })
 }
 
-fn copy(opened: &Opened, examined: &mut Examined, target: &Engine) -> Result<u64, CareError> {
+fn copy(opened: &Opened, examined: &mut Examined, target: &Engine) -> Result<u64, Fault> {
     let known = opened.engine.read(meta).ok();
     // Numbers that were used are not used again, even if nobody knows any more how far they went.
     let boot = known
@@ -71,11 +74,10 @@ fn copy(opened: &Opened, examined: &mut Examined, target: &Engine) -> Result<u64
         format: FORMAT_VERSION,
         boot,
     };
-    let made = target.transaction(|transaction| {
+    target.transaction(|transaction| {
         crate::engine::make_all(transaction)?;
         meta.write(transaction)
-    });
-    made.map_err(|fault| damaged(&fault))?;
+    })?;
     let mut kept = 0;
     for table in TABLES.into_iter().filter(|table| *table != Table::Meta) {
         let mut copying = Copying::new(target, table);
@@ -86,9 +88,7 @@ fn copy(opened: &Opened, examined: &mut Examined, target: &Engine) -> Result<u64
                 outcome = copying.row(key, row);
             }
         });
-        outcome
-            .and_then(|()| copying.flush())
-            .map_err(|fault| damaged(&fault))?;
+        outcome.and_then(|()| copying.flush())?;
         kept += copying.copied;
     }
     Ok(kept)

@@ -7,6 +7,7 @@ use crate::row::{Key, Table};
 use redb::{
     AccessGuard, ReadOnlyTable, ReadTransaction, ReadableTable, ReadableTableMetadata, WriteTransaction,
 };
+use std::ops::ControlFlow;
 
 /// In the order in which they are looked at: who refers to something comes behind it.
 pub(super) const TABLES: [Table; 8] = [
@@ -29,15 +30,16 @@ pub(super) struct Seen {
 }
 
 /// What is done with each row.
-pub(super) type Visit<'a> = dyn FnMut(Key<'_>, &[u8]) + 'a;
+pub(super) type Visit<'a> = dyn FnMut(Key<'_>, &[u8]) -> ControlFlow<()> + 'a;
 
 /// Shows every row of a table that can be reached. Reads from both ends, so that a page that is damaged hides no more
 /// than what is behind it.
-pub(super) fn each_row(engine: &Engine, table: Table, visit: &mut Visit<'_>) -> Seen {
+pub(super) fn each_row(engine: &Engine, table: Table, visit: &mut dyn FnMut(Key<'_>, &[u8])) -> Seen {
     let mut seen = Seen::default();
     let mut counted = |key: Key<'_>, row: &[u8]| {
         seen.rows += 1;
         visit(key, row);
+        ControlFlow::Continue(())
     };
     // A table before may have made it panic.
     let walked: Result<Option<String>, Fault> = engine
@@ -50,7 +52,7 @@ pub(super) fn each_row(engine: &Engine, table: Table, visit: &mut Visit<'_>) -> 
     seen
 }
 
-/// [`each_row`] of a state that is open already.
+/// [`each_row`] of a state that is open already, until it is broken off.
 pub(super) fn walk(
     transaction: &ReadTransaction,
     table: Table,
@@ -107,7 +109,11 @@ fn both_ends<K: Found>(
     let mut stopped = None;
     for entry in table.iter()? {
         match entry {
-            Ok((found, row)) => visit(K::key(&found), row.value()),
+            Ok((found, row)) => {
+                if visit(K::key(&found), row.value()).is_break() {
+                    return Ok(None);
+                }
+            }
             Err(error) => {
                 stopped = Some(error.to_string());
                 break;
@@ -118,12 +124,23 @@ fn both_ends<K: Found>(
     if stopped.is_some() {
         for entry in table.iter()?.rev() {
             let Ok((found, row)) = entry else { break };
-            visit(K::key(&found), row.value());
+            if visit(K::key(&found), row.value()).is_break() {
+                break;
+            }
         }
         return Ok(stopped);
     }
     let all = table.len()?;
     Ok((rows != all).then(|| format!("{rows} rows of {all} were found")))
+}
+
+/// The row of a message.
+pub(super) fn message_row(engine: &Engine, seq: u64) -> Result<Option<Vec<u8>>, Fault> {
+    engine.read(|transaction| {
+        let messages = transaction.open_table(MESSAGES)?;
+        let row = ReadableTable::get(&messages, seq)?;
+        Ok(row.map(|row| row.value().to_owned()))
+    })
 }
 
 /// A key that outlives the row it was found with.

@@ -37,6 +37,8 @@ pub(crate) struct Engine {
     observer: Arc<dyn Observer>,
     trust: Trust,
     panics: AtomicU32,
+    /// Somebody waits for those who read to let go of the database, which fails.
+    is_wanted: AtomicBool,
     /// `None` between a failure and the next attempt, and after the end.
     opened: RwLock<Option<Opened>>,
 }
@@ -99,6 +101,7 @@ impl Engine {
             observer,
             trust,
             panics: AtomicU32::new(0),
+            is_wanted: AtomicBool::new(false),
             opened: RwLock::new(None),
         }
     }
@@ -111,7 +114,9 @@ impl Engine {
 
     /// Leaves the database as its disk has it and opens it anew.
     pub(crate) fn reopen(&self) -> Result<(), Fault> {
+        self.is_wanted.store(true, Ordering::Relaxed);
         let mut opened = self.opened.write();
+        self.is_wanted.store(false, Ordering::Relaxed);
         self.close(opened.take());
         self.forget_cached()?;
         *opened = Some(self.opened()?);
@@ -126,6 +131,11 @@ impl Engine {
             .is_some_and(|opened| !opened.has_panicked.load(Ordering::Acquire));
         drop(opened);
         if is_usable { Ok(()) } else { self.reopen() }
+    }
+
+    /// Whether who reads for long had better end, so that what fails can be opened anew.
+    pub(crate) fn is_wanted(&self) -> bool {
+        self.is_wanted.load(Ordering::Relaxed)
     }
 
     /// Before it is opened, if what the system remembers of the disk may not be there.

@@ -8,7 +8,11 @@ mod plate;
 mod run;
 mod world;
 
-pub use crate::park::block_on;
 pub use dice::Dice;
 pub use plate::{Braked, Plate, Trouble};
 pub use run::{Kind, Tally, run};
+
+/// Waits for a future on this thread.
+pub fn block_on<F: Future>(future: F) -> F::Output {
+    crate::park::block_on(future)
+}

@@ -1,6 +1,7 @@
 //! A disk that fails, and one that was damaged.
 
 use crate::scene::{Told, durable, message, next, on_plate, opened, options, payload, publish, reopen};
+use sluice_store::care::CareError;
 use sluice_store::testing::{Plate, Trouble, block_on};
 use sluice_store::{Change, Durability, Health, InDoubt, Options, ReadError, Store};
 use std::task::{Poll, Waker};
@@ -110,6 +111,17 @@ fn closing_a_store_whose_disk_fails_ends_and_leaves_what_is_on_disk() {
     plate.restore_power();
     let (_store, recovered, _) = reopen(&plate, options());
     assert_eq!(recovered.sessions.len(), 1);
+}
+
+#[test]
+fn a_store_whose_disk_fails_is_not_copied() {
+    let (plate, store, _told) = on_plate(options());
+    fail(&plate, 1_000_000);
+    store.submit(opened(1));
+    let dir = tempfile::tempdir().unwrap();
+    let error = store.backup(&dir.path().join("copy")).unwrap_err();
+    assert!(matches!(error, CareError::InDoubt), "{error}");
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
 }
 
 #[test]

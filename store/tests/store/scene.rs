@@ -133,15 +133,19 @@ pub(crate) fn publish(store: &Store, session: u64, position: u64, payload: &str)
     submission.message(MessageRecord {
         seq,
         message: &message(payload),
-        recipients: vec![Recipient {
-            session,
-            position,
-            qos: 1,
-            retain: false,
-            subscription_ids: vec![4],
-        }],
+        recipients: vec![to(session, position)],
     });
     (seq, submission.end())
+}
+
+pub(crate) fn to(session: u64, position: u64) -> Recipient {
+    Recipient {
+        session,
+        position,
+        qos: 1,
+        retain: false,
+        subscription_ids: vec![4],
+    }
 }
 
 pub(crate) fn sent(session: u64, position: u64, seq: u64, packet_id: u16) -> Change {

@@ -274,6 +274,16 @@ fn a_store_that_was_half_made_is_made_anew() {
 }
 
 #[test]
+fn what_was_left_unfinished_beside_a_store_is_removed() {
+    let dir = tempfile::tempdir().unwrap();
+    open(dir.path()).0.close();
+    let unfinished = dir.path().join("store.redb.new");
+    std::fs::write(&unfinished, "half").unwrap();
+    let (_store, _) = open(dir.path());
+    assert!(!unfinished.exists());
+}
+
+#[test]
 fn a_store_opens_after_a_start_that_ended_in_the_middle_and_after_a_failure() {
     let dir = tempfile::tempdir().unwrap();
     let (store, _) = open(dir.path());

@@ -1,12 +1,12 @@
 //! When what is written, and who waits for it.
 
 use crate::scene::{
-    NEVER, Told, durable, message, next_commit, on_plate, opened, options, payload, publish, reopen, sent,
+    NEVER, Told, durable, message, next_commit, on_plate, opened, options, payload, publish, reopen, sent, to,
 };
 use sluice_store::testing::block_on;
-use sluice_store::{Change, Durability, Options, Store, Ticket};
-use std::sync::Arc;
+use sluice_store::{Change, Durability, MessageRecord, Options, Store, Ticket};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, mpsc};
 use std::task::{Poll, Wake, Waker};
 use std::thread;
 use std::time::Duration;
@@ -166,6 +166,39 @@ fn a_message_can_be_read_before_it_is_on_disk() {
     drop(brake);
     durable(&store, ticket);
     assert_eq!(payload(&store, first, 1).as_deref(), Some("first"), "on disk");
+}
+
+#[test]
+fn who_reads_a_message_that_was_announced_waits_until_it_is_there() {
+    let (_plate, store, _told) = on_plate(options());
+    durable(&store, store.submit(opened(1)));
+    for position in 0..50 {
+        let (mut submission, seq) = store.begin_message();
+        let (started, starts) = mpsc::channel();
+        let reader = {
+            let store = store.clone();
+            thread::spawn(move || {
+                started.send(()).unwrap();
+                payload(&store, seq, 1)
+            })
+        };
+        starts.recv().unwrap();
+        thread::yield_now();
+        submission.message(MessageRecord {
+            seq,
+            message: &message("p"),
+            recipients: vec![to(1, position)],
+        });
+        assert_eq!(submission.end(), store.latest());
+        assert_eq!(reader.join().unwrap().as_deref(), Some("p"));
+    }
+    let (submission, seq) = store.begin_message();
+    drop(submission);
+    assert_eq!(
+        payload(&store, seq, 1),
+        None,
+        "nobody waits for what was never said"
+    );
 }
 
 #[test]
