@@ -1,5 +1,9 @@
 //! Questions to services and about tokens, as a policy asks them and as its tests answer.
-#![allow(clippy::panic, reason = "a test's policy fails by panicking")]
+#![allow(
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test and its policy fail by panicking"
+)]
 
 use serde_json::json;
 use sluice_policy::prelude::*;

@@ -233,3 +233,20 @@ pub(super) fn rates(budget: &Budget) -> Rates {
         messages_out: rate(budget.messages_out_per_second),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_a_policy_says_counts_from_the_last_authentication() {
+        let seconds = |max| Budget {
+            connection_seconds_max: Some(max),
+            ..Budget::default()
+        };
+        let after = Duration::from_millis(90_999);
+        assert_eq!(later(&seconds(10), after), seconds(100));
+        assert_eq!(later(&seconds(u32::MAX), after), seconds(u32::MAX));
+        assert_eq!(later(&Budget::default(), after), Budget::default());
+    }
+}

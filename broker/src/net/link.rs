@@ -15,6 +15,8 @@ use tokio::time::Sleep;
 
 /// Bytes asked of the socket at once, at most. A whole buffer of packets is handled before anything is written.
 const READ_BYTES: usize = 64 * 1024;
+/// The same of a client that is not in yet: its CONNECT keeps the buffer it came in, and may wait for long.
+const HELLO_BYTES: usize = 1024;
 /// Below this the session is asked for more to send: enough for one large write, small for each client.
 pub(super) const OUTPUT_FILL_BYTES: usize = 64 * 1024;
 /// Above this nothing more is read from a client that does not read.
@@ -150,11 +152,28 @@ impl<S: Socket> Link<S> {
         }
         self.input
             .reserve(READ_BYTES - self.input.len().min(READ_BYTES / 2));
-        let mut room = (&mut self.input).limit(bytes_max);
-        let read = pin!(self.socket.read_buf(&mut room)).poll(cx);
+        let read = self.poll_fill(bytes_max, cx);
         if self.input.is_empty() {
             self.give_back();
         }
+        read
+    }
+
+    /// Reads once, into a buffer of the connection's own.
+    fn poll_read_hello(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Read>> {
+        self.input.reserve(HELLO_BYTES);
+        let read = self.poll_fill(READ_BYTES, cx);
+        if self.input.is_empty() {
+            // Whoever says nothing costs no buffer.
+            self.input = BytesMut::new();
+        }
+        read
+    }
+
+    /// Reads once into the room there is.
+    fn poll_fill(&mut self, bytes_max: usize, cx: &mut Context<'_>) -> Poll<io::Result<Read>> {
+        let mut room = (&mut self.input).limit(bytes_max);
+        let read = pin!(self.socket.read_buf(&mut room)).poll(cx);
         read.map_ok(|count| {
             self.moved.read += count as u64;
             self.metrics.bytes_received.add(count as u64);
@@ -206,7 +225,7 @@ impl<S: Socket> Link<S> {
                 if let Poll::Ready(Err(error)) = self.poll_write_all(cx) {
                     return Poll::Ready(Err(error));
                 }
-                if let Poll::Ready(read) = self.poll_read(READ_BYTES, cx) {
+                if let Poll::Ready(read) = self.poll_read_hello(cx) {
                     return Poll::Ready(read.map(Some));
                 }
                 self.poll_timer(deadline, cx).map(|()| Ok(None))

@@ -1,14 +1,15 @@
 //! Clients that wait for a slow service: they cost the others nothing, and no instances.
 //!
 //! `SLUICE_TEST_WAITING=10000` makes it that many, and shows how long messages of others took (it needs
-//! `ulimit -n 40000`).
+//! `ulimit -n 20000`).
 
 use crate::asking::{asking, metric};
 use crate::try_join;
 use sluice_tests::broker::Broker;
 use sluice_tests::http::{Gate, Service, ok};
-use sluice_tests::packet::{V5, connect, publish};
+use sluice_tests::packet::{V5, auth, connect, publish};
 use sluice_tests::peer::Peer;
+use sluice_tests::property::Property::AuthMethod;
 use sluice_tests::{eventually, unique};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -45,6 +46,7 @@ fn flow(publisher: &mut Peer, subscriber: &mut Peer, topic: &str) -> Vec<Duratio
     took
 }
 
+/// Memory and times are shown when they are asked for; only the memory is judged.
 fn show(when: &str, took: &[Duration]) {
     if std::env::var_os("SLUICE_TEST_WAITING").is_some() {
         let at = |share: usize| took[(took.len() - 1) * share / 100];
@@ -74,6 +76,8 @@ fn whoever_waits_for_a_service_costs_others_nothing_and_needs_no_instance() {
     let topic = unique("flow/");
     subscriber.subscribe(&topic, 1);
     show("before", &flow(&mut publisher, &mut subscriber, &topic));
+    let memory = || metric(&broker, "sluice_memory_bytes", "");
+    let memory_before = memory();
 
     let mut clients: Vec<Peer> = (0..count)
         .map(|_| {
@@ -93,6 +97,12 @@ fn whoever_waits_for_a_service_costs_others_nothing_and_needs_no_instance() {
     );
 
     show("while they wait", &flow(&mut publisher, &mut subscriber, &topic));
+    // Buffers of a connection, its request and its place in the queue; no read buffer, which alone has 64 KiB.
+    let each = memory().saturating_sub(memory_before) / count as u64;
+    if std::env::var_os("SLUICE_TEST_WAITING").is_some() {
+        eprintln!("{each} bytes for each of {count} clients that wait");
+    }
+    assert!(each < 48 * 1024, "{each} bytes for each client that waits");
     plain(&broker).ping();
     // One per worker, those that calls use at a time, and the spares.
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
@@ -181,4 +191,38 @@ fn a_client_that_goes_away_takes_its_question_with_it() {
     gate.open();
     let (_, connack) = try_join(&broker, "gate", &connect(V5, unique("asking")).username("http"));
     assert_eq!(connack.code, 0);
+}
+
+#[test]
+fn a_client_that_authenticates_again_goes_on_meanwhile() {
+    let gate = Arc::new(Gate::default());
+    let held = Arc::clone(&gate);
+    let service = Service::start(move |_| {
+        held.pass();
+        ok("yes")
+    });
+    let broker = asking(
+        &format!("http://{}", service.address()),
+        "timeout = \"60 s\"",
+        &[],
+    );
+    let packet = connect(V5, unique("again")).property(AuthMethod("ask".into()));
+    let (mut client, connack) = try_join(&broker, "gate", &packet);
+    client.assert(connack.code == 0, "it is let in");
+    client.send(auth(0x19, "ask"));
+    service.wait_for_requests(1);
+
+    let topic = unique("meanwhile/");
+    client.subscribe(&topic, 1);
+    let mut other = plain(&broker);
+    other.publish(publish(&topic, "to it").qos(1));
+    client.take(&topic, "to it", 1);
+    client.publish(publish(&topic, "from it").qos(1));
+    client.take(&topic, "from it", 1);
+    client.ping();
+
+    gate.open();
+    let done = client.expect_auth();
+    client.assert(done.reason == 0, "the service says yes");
+    client.ping();
 }

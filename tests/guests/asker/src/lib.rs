@@ -3,11 +3,13 @@
 //! `http` and `cached` ask the service `accounts` about the client id, and let in when it says `yes`; `twice` asks two
 //! things at once; `stranger` asks a service that is not granted, `nowhere` one whose path leads out; `fallback` lets in
 //! whoever the service is silent about. `password` has the hash of the settings checked, `jwt` the token of the password
-//! by the issuer `identity`. Nobody else is let in but `plain`. Everything may be published and subscribed.
+//! by the issuer `identity`. Nobody else is let in but `plain`, and clients with an authentication method, about whom the
+//! service is asked when they authenticate again. Everything may be published and subscribed.
 
 use std::time::Duration;
 
 use serde::Deserialize;
+use sluice_policy::ConnectPurpose;
 use sluice_policy::prelude::*;
 
 #[derive(Default, Deserialize)]
@@ -24,8 +26,14 @@ impl Policy for Asker {
     async fn on_connect(&self, request: &ConnectRequest, ask: &Ask) -> Connect {
         let about = |id: &str| HttpRequest::get("accounts").path(["clients", id]);
         let id = &request.client_id;
+        if request.auth_method.is_some() {
+            return match request.purpose {
+                ConnectPurpose::Connect => Connect::admit(terms()),
+                ConnectPurpose::Reauthenticate => said(&ask.http(about(id)).await),
+            };
+        }
         match request.username.as_deref() {
-            Some("plain") => Connect::admit(Admission::new()),
+            Some("plain") => Connect::admit(terms()),
             Some("http") => said(&ask.http(about(id)).await),
             Some("cached") => {
                 let question = HttpRequest::get("accounts").path(["cached"]);
@@ -35,7 +43,7 @@ impl Policy for Asker {
             Some("twice") => {
                 let answers = ask.http_all([about(id), about("other")]).await;
                 match answers.iter().all(is_yes) {
-                    true => Connect::admit(Admission::new()),
+                    true => Connect::admit(terms()),
                     false => Connect::deny(Reason::NotAuthorized),
                 }
             }
@@ -43,12 +51,10 @@ impl Policy for Asker {
             Some("nowhere") => said(&ask.http(HttpRequest::get("accounts").path([".."])).await),
             Some("fallback") => match ask.try_http(about(id)).await {
                 Ok(response) => said(&response),
-                Err(why) => Connect::admit(Admission::new().user_property("why", why)),
+                Err(why) => Connect::admit(terms().user_property("why", why)),
             },
             Some("password") => match &request.password {
-                Some(password) if ask.verify_password(&self.hash, password).await => {
-                    Connect::admit(Admission::new())
-                }
+                Some(password) if ask.verify_password(&self.hash, password).await => Connect::admit(terms()),
                 _ => Connect::deny(Reason::BadUserNameOrPassword),
             },
             Some("jwt") => {
@@ -58,7 +64,7 @@ impl Policy for Asker {
                     .map(|token| token.as_bytes())
                     .unwrap_or_default();
                 match ask.verify_jwt("identity", token).await {
-                    Ok(token) => Connect::admit(Admission::new().until(&token)),
+                    Ok(token) => Connect::admit(terms().until(&token)),
                     Err(why) => Connect::deny(Reason::NotAuthorized.because(why)),
                 }
             }
@@ -67,13 +73,17 @@ impl Policy for Asker {
     }
 }
 
+fn terms() -> Admission {
+    Admission::new().grants([Grant::allow("#")])
+}
+
 fn is_yes(response: &HttpResponse) -> bool {
     response.is_success() && response.text() == "yes"
 }
 
 fn said(response: &HttpResponse) -> Connect {
     match is_yes(response) {
-        true => Connect::admit(Admission::new().user_property("said", response.text())),
+        true => Connect::admit(terms().user_property("said", response.text())),
         false => Connect::deny(Reason::NotAuthorized.because(format!("it said {}", response.status))),
     }
 }
