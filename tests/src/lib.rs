@@ -13,6 +13,7 @@ mod reader;
 pub mod reply;
 pub mod tls;
 pub mod transport;
+pub mod websocket;
 
 pub use polling::{PATIENCE, eventually};
 

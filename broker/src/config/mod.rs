@@ -16,6 +16,7 @@ mod table;
 mod tests;
 mod tls;
 mod value;
+mod websocket;
 mod written;
 
 pub use budget::parse_client_limits;
@@ -24,6 +25,7 @@ pub use in_force::{InForce, Limit, LimitChange, LimitOrigin};
 pub use listener::{Listener, Proxies};
 pub use problem::Problem;
 pub use tls::{Tls, TlsVersion};
+pub use websocket::{Origins, WebSocket};
 pub use written::{amount_written, written_text};
 
 use crate::policy::budget::{Budget, OverLimitAction, QueueOverflow};

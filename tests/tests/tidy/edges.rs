@@ -116,6 +116,11 @@ const CONFINED: &[Confined] = &[
         because: "only these two talk to the outside",
     },
     Confined {
+        words: &["tungstenite"],
+        to: &["broker/src/net/websocket"],
+        because: "one place knows how frames look",
+    },
+    Confined {
         words: &["tikv_jemalloc_ctl", "tikv_jemallocator"],
         to: &["broker/src/memory"],
         because: "the allocator can be replaced",

@@ -5,6 +5,7 @@
 
 mod handshake;
 mod material;
+pub(super) mod protocol;
 mod socket;
 #[cfg(test)]
 mod tests;
