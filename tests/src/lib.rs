@@ -16,6 +16,7 @@ pub mod receiving;
 pub mod reply;
 pub mod tls;
 pub mod transport;
+pub mod websocket;
 
 pub use polling::{PATIENCE, eventually};
 

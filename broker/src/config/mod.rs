@@ -18,6 +18,7 @@ mod table;
 mod tests;
 mod tls;
 mod value;
+mod websocket;
 mod written;
 
 pub use budget::parse_client_limits;
@@ -27,6 +28,7 @@ pub use listener::{Listener, Proxies};
 pub use problem::Problem;
 pub use store::StoreConfig;
 pub use tls::{CertificateFiles, ClientCertificates, CrlCheck, IdentityField, IdentityRule, Tls, TlsVersion};
+pub use websocket::{Origins, WebSocket};
 pub use written::{amount_written, written_text};
 
 use crate::policy::budget::{Budget, OverLimitAction, QueueOverflow};

@@ -289,6 +289,22 @@ fn warnings(document: &Document<'_>, config: &Config) -> Vec<Problem> {
         );
     }
     for (index, listener) in config.listeners.iter().enumerate() {
+        let packet_bytes_max = config.limits.client.strictest(&listener.limits).packet_bytes_max;
+        let message_bytes_max = listener
+            .websocket
+            .as_ref()
+            .map(|websocket| websocket.message_bytes_max);
+        if message_bytes_max
+            .zip(packet_bytes_max)
+            .is_some_and(|(message, packet)| message < packet.into())
+        {
+            let what = "is less than packet_bytes_max";
+            let remedy = "many clients send each packet in one message: raise it, or lower packet_bytes_max";
+            warn(
+                &format!("listener[{index}].websocket.message_bytes_max"),
+                Wrong::new(what, remedy),
+            );
+        }
         let chain = listener.policies.as_ref().unwrap_or(&config.default_chain);
         let admits_here_only = |name: &String| {
             config

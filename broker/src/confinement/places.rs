@@ -110,6 +110,7 @@ fn listener_files(listener: &Listener) -> Vec<(&'static str, &Path)> {
         name: _,
         address: _,
         proxies: _,
+        websocket: _,
         policies: _,
         tls,
         connect_timeout: _,

@@ -15,6 +15,7 @@ use sluice_mqtt::packet::{ConnAck, Connect, Version, Will};
 use sluice_mqtt::reason::ReasonCode;
 use sluice_mqtt::text::Text;
 use sluice_mqtt::will::{self, Ending};
+use std::io;
 use std::num::NonZeroU16;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -41,6 +42,15 @@ pub(super) async fn enter<S: Socket>(
                 client: report::client("", peer),
                 reason: cause.reason().code(),
                 text: &cause.to_string(),
+            });
+            return None;
+        }
+        Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+            // What carries MQTT was not as it must be.
+            shared.events.emit(Fact::ProtocolError {
+                client: report::client("", peer),
+                reason: ReasonCode::PROTOCOL_ERROR.code(),
+                text: &error.to_string(),
             });
             return None;
         }

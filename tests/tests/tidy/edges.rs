@@ -141,6 +141,11 @@ const CONFINED: &[Confined] = &[
         because: "one place decides what the process gives up",
     },
     Confined {
+        words: &["tungstenite"],
+        to: &["broker/src/net/websocket"],
+        because: "one place knows how frames look",
+    },
+    Confined {
         words: &["tikv_jemalloc_ctl", "tikv_jemallocator"],
         to: &["broker/src/memory"],
         because: "the allocator can be replaced",
