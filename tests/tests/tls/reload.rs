@@ -186,12 +186,12 @@ fn check_warns_of_what_will_expire_and_of_a_key_that_others_can_read() {
     set_mode(0o600);
     assert_eq!(check(), "");
     let short = Authority::new("short");
-    let short = short.issue(wanted("soon").valid_for(10 * 24 * 3600));
+    let short = short.issue(wanted("soon").valid_for(10 * 24 * 3600 + 3600));
     write(&broker, "chain.pem", &short.chain_pem);
     write(&broker, "key.pem", &short.key_pem);
     let told = check();
     assert!(
-        told.contains("the certificate in chain.pem expires in 9 d"),
+        told.contains("the certificate in chain.pem expires in 10 d"),
         "{told}"
     );
 }
