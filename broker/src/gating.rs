@@ -66,6 +66,7 @@ fn event(notice: &PolicyNotice) -> PolicyEvent<'_> {
             text: message,
             suppressed: *suppressed,
         },
+        PolicyNotice::Forgotten { client_id: client } => PolicyEvent::Forgotten { client },
         PolicyNotice::Host { message } => PolicyEvent::Host { text: message },
     }
 }

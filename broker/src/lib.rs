@@ -12,13 +12,15 @@ pub mod log;
 pub mod memory;
 pub mod metrics;
 pub mod net;
+pub mod network;
 pub mod policy;
-pub mod store;
 pub mod throttle;
 
+mod encryption;
 mod gating;
 mod operate;
 mod report;
 mod service;
+mod storing;
 
 pub use operate::{ReadConfig, RunError, run};

@@ -2,22 +2,23 @@
 
 use crate::admin::{self, Commands};
 use crate::config::{Config, InForce, Problem};
+use crate::encryption;
 use crate::event::{Event, Events};
 use crate::gating::Observer;
-use crate::hub::{Asked, Hub, Stop};
+use crate::hub::{Asked, Hub, RestoreBansError, Stop};
 use crate::log;
 use crate::memory::{Memory, Pressure};
 use crate::metrics::Metrics;
 use crate::net::{ListenError, Listeners, Shared, Workers, tls};
 use crate::policy::{Policies, PolicyError, PolicyWatch, SessionAction};
 use crate::service;
-use crate::store;
+use crate::storing;
 use sluice_mqtt::reason::ReasonCode;
 use std::fmt;
 use std::io;
 use std::sync::Arc;
 use std::thread;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 
@@ -32,6 +33,10 @@ const REPORT_EVERY: Duration = Duration::from_secs(1);
 pub enum RunError {
     /// The policies: no listener opens without a gate.
     Policies(Vec<PolicyError>),
+    /// What the last process left.
+    Store(sluice_store::OpenError),
+    /// The bans that the last process left.
+    Bans(RestoreBansError),
     /// The files for encryption.
     Tls(Vec<Problem>),
     /// A listener.
@@ -46,6 +51,8 @@ impl fmt::Display for RunError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Policies(errors) => f.write_str(&lines(errors)),
+            Self::Store(error) => write!(f, "data_dir: {error}"),
+            Self::Bans(error) => write!(f, "data_dir: {error}"),
             Self::Tls(problems) => f.write_str(&lines(problems)),
             Self::Listen(error) => error.fmt(f),
             Self::Admin(error) => error.fmt(f),
@@ -56,7 +63,7 @@ impl fmt::Display for RunError {
 
 impl std::error::Error for RunError {}
 
-fn lines(errors: &[impl ToString]) -> String {
+pub(crate) fn lines(errors: &[impl ToString]) -> String {
     errors
         .iter()
         .map(ToString::to_string)
@@ -80,22 +87,26 @@ pub fn run(config: &Config, read_again: &ReadConfig) -> Result<(), RunError> {
 }
 
 async fn operate(config: &Config, read_again: &ReadConfig) -> Result<(), RunError> {
-    let acceptors = tls::Acceptors::load(config, SystemTime::now()).map_err(RunError::Tls)?;
+    // Before the files are read, so that no change falls between the two.
+    let files = tls::FileWatch::start(config)
+        .map_err(|error| RunError::System("the files for encryption cannot be watched", error))?;
+    let acceptors = tls::Acceptors::load(config, SystemTime::now(), &tls::Acceptors::default());
+    let acceptors = acceptors.complete().map_err(RunError::Tls)?;
     let metrics = Arc::new(Metrics::default());
     let events = Events::new(Arc::clone(&metrics));
+    let opened_at = Instant::now();
+    let (store, recovered) = storing::open(config, &events).map_err(RunError::Store)?;
     let observer = Arc::new(Observer(events.clone()));
-    let policies = Policies::start(config.policies_config(), observer).map_err(RunError::Policies)?;
+    let policies = storing::start_policies(config.policies_config(), observer, &store, &recovered)
+        .map_err(RunError::Policies)?;
     let watched = config
         .policy_dir
         .as_deref()
         .map(|dir| PolicyWatch::start(&policies, dir));
     let _watched = watched.transpose().map_err(RunError::Policies)?;
-    let hub = Hub::new(
-        config.limits.clone(),
-        Arc::new(store::Memory),
-        Arc::clone(&metrics),
-        events.clone(),
-    );
+    let (limits, metrics_of_hub) = (config.limits.clone(), Arc::clone(&metrics));
+    let hub = Hub::new(limits, store.clone(), metrics_of_hub, events.clone());
+    storing::take_over(&hub, &policies, recovered, opened_at).map_err(RunError::Bans)?;
     let (stop, stopping) = watch::channel(false);
     let shared = Shared::new(
         config,
@@ -132,9 +143,9 @@ async fn operate(config: &Config, read_again: &ReadConfig) -> Result<(), RunErro
     });
 
     warn(&config.warnings, &events);
-    warn(&acceptors.warnings, &events);
+    encryption::begun(&files, &acceptors, &events);
     service::ready(&events);
-    obey(config, read_again, &shared, (signals, waiting)).await;
+    obey(config, read_again, &shared, (signals, waiting, files)).await;
     service::stopping(&events);
     events.emit(Event::ShuttingDown {
         connections: metrics.connections_current.get(),
@@ -146,6 +157,8 @@ async fn operate(config: &Config, read_again: &ReadConfig) -> Result<(), RunErro
         // Whoever does not take its farewell in time is cut off.
         let _ = tokio::time::timeout(DRAIN_TIMEOUT, workers.drained()).await;
     }
+    // What clients were told is on disk already; the rest is written now.
+    store.close();
     events.emit(Event::Stopped);
     events.flush();
     Ok(())
@@ -156,7 +169,7 @@ async fn obey(
     config: &Config,
     read_again: &ReadConfig,
     shared: &Shared,
-    (mut signals, mut orders): (Signals, mpsc::Receiver<admin::Order>),
+    (mut signals, mut orders, mut files): (Signals, mpsc::Receiver<admin::Order>, tls::FileWatch),
 ) {
     let mut in_force = InForce::new(config.clone());
     loop {
@@ -164,12 +177,17 @@ async fn obey(
             asked = signals.next() => match asked {
                 Asking::Reload => {
                     service::reloading(&shared.events);
-                    reload(&mut in_force, read_again, shared).await;
+                    // The log has said why not.
+                    let _ = reload(&mut in_force, read_again, shared, &mut files).await;
                     service::ready(&shared.events);
                 }
                 Asking::Stop => return,
             },
-            Some(order) = orders.recv() => order.obey(&mut in_force, |config| shared.apply_limits(config)),
+            Some(order) = orders.recv() => match order.if_reload() {
+                Ok(answer) => answer.give(reload(&mut in_force, read_again, shared, &mut files).await),
+                Err(order) => order.obey(&mut in_force, |config| shared.apply_limits(config)),
+            },
+            () = files.changed() => encryption::renew(in_force.now(), shared).await,
         }
     }
 }
@@ -227,11 +245,12 @@ async fn judge_after_swaps(hub: Hub, policies: Policies) {
     let mut changes = policies.changes();
     loop {
         hub.metrics().policy_generation.set(policies.generation());
+        // The first time: what the last process left.
+        hub.judge_again().await;
         if changes.changed().await.is_err() {
             return;
         }
         changes.mark_unchanged();
-        hub.judge_again().await;
     }
 }
 
@@ -261,42 +280,44 @@ async fn act_for_policies(hub: Hub, mut actions: mpsc::Receiver<SessionAction>) 
 }
 
 /// Reads the configuration again and puts in force what may change while running; all or nothing.
-async fn reload(in_force: &mut InForce, read_again: &ReadConfig, shared: &Shared) {
-    let rejected = |error: &str| shared.events.emit(Event::ConfigRejected { error });
-    let read = match read_again() {
-        Ok(config) => config,
-        Err(problems) => {
-            rejected(&problems);
-            return;
-        }
+///
+/// # Errors
+/// Why nothing has changed; the log says it, too.
+async fn reload(
+    in_force: &mut InForce,
+    read_again: &ReadConfig,
+    shared: &Shared,
+    files: &mut tls::FileWatch,
+) -> Result<(), String> {
+    let rejected = |error: String| {
+        shared.events.emit(Event::ConfigRejected { error: &error });
+        error
     };
-    // The listeners of the file, not those in force: one that was removed there keeps what it has.
-    let acceptors = match tls::Acceptors::load(&read, SystemTime::now()) {
-        Ok(acceptors) => acceptors,
-        Err(problems) => {
-            rejected(&lines(&problems));
-            return;
-        }
-    };
+    let read = read_again().map_err(rejected)?;
     let config = in_force.as_read().in_force_with(&read);
+    files.follow(&config);
+    // The listeners of the file, not those in force: one that was removed there keeps what it has.
+    let acceptors = encryption::load(read, shared.acceptors()).await.complete();
+    let acceptors = acceptors.map_err(|problems| {
+        files.follow(in_force.now());
+        rejected(lines(&problems))
+    })?;
     let (policies, wanted) = (shared.policies.clone(), config.policies_config());
     // Compiling takes a while, in which clients connect.
     let reloaded = tokio::task::spawn_blocking(move || policies.reload(wanted)).await;
-    match reloaded {
-        Ok(Ok(_)) => {}
-        Ok(Err(errors)) => {
-            rejected(&lines(&errors));
-            return;
-        }
-        Err(error) => {
-            rejected(&format!("the policies could not be loaded: {error}"));
-            return;
-        }
-    }
+    let reloaded = match reloaded {
+        Ok(Ok(_)) => Ok(()),
+        Ok(Err(errors)) => Err(lines(&errors)),
+        Err(error) => Err(format!("the policies could not be loaded: {error}")),
+    };
+    reloaded.map_err(|error| {
+        files.follow(in_force.now());
+        rejected(error)
+    })?;
     shared.apply(&config, &acceptors);
     log::set_level(config.log.level);
     warn(&config.warnings, &shared.events);
-    warn(&acceptors.warnings, &shared.events);
+    encryption::begun(files, &acceptors, &shared.events);
     if let Some(file) = &config.file {
         shared.events.emit(Event::ConfigReloaded { file });
     }
@@ -305,10 +326,11 @@ async fn reload(in_force: &mut InForce, read_again: &ReadConfig, shared: &Shared
         let text = &admin::replaced_text(&replaced);
         shared.events.emit(Event::LimitsReplaced { text });
     }
+    Ok(())
 }
 
 /// Says what in a configuration deserves attention.
-fn warn(warnings: &[Problem], events: &Events) {
+pub(crate) fn warn(warnings: &[Problem], events: &Events) {
     for warning in warnings {
         events.emit(Event::ConfigWarning {
             text: &warning.to_string(),

@@ -22,6 +22,8 @@ pub(crate) fn origin(peer: &verdict::Peer) -> Origin<'_> {
         address: &peer.address,
         port: peer.port,
         listener: &peer.listener,
+        proxy: peer.proxied_by.as_deref(),
+        unique_id: peer.unique_id.as_deref(),
     }
 }
 

@@ -381,6 +381,33 @@ pub struct SubscriptionOptions {
     pub retain_handling: RetainHandling,
 }
 
+impl SubscriptionOptions {
+    /// The byte of SUBSCRIBE that says so.
+    #[must_use]
+    pub fn to_byte(self) -> u8 {
+        self.qos as u8
+            | u8::from(self.no_local) << 2
+            | u8::from(self.retain_as_published) << 3
+            | (self.retain_handling as u8) << 4
+    }
+
+    /// What a byte of SUBSCRIBE says; `None`: it has no meaning.
+    #[must_use]
+    pub fn from_byte(byte: u8) -> Option<Self> {
+        Some(Self {
+            qos: QoS::new(byte & 0b11)?,
+            no_local: byte & 0b100 != 0,
+            retain_as_published: byte & 0b1000 != 0,
+            retain_handling: match byte >> 4 {
+                0 => RetainHandling::Send,
+                1 => RetainHandling::SendIfNew,
+                2 => RetainHandling::Never,
+                _ => return None,
+            },
+        })
+    }
+}
+
 /// Retain Handling (section 3.8.3.1).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(u8)]

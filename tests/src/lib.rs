@@ -2,6 +2,7 @@
 //!
 //! A failure is a panic that shows the conversation so far: nothing here is meant for other uses than tests.
 
+pub mod authority;
 pub mod broker;
 pub mod guests;
 pub mod log;

@@ -1,14 +1,17 @@
 //! The client's side of TLS, and certificates for the broker's.
 
 use crate::PATIENCE;
+use crate::authority::Credentials;
 use crate::transport::{Transport, tcp};
-use rcgen::{CertificateParams, KeyPair, date_time_ymd};
+use rcgen::{CertificateParams, KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_ED25519, date_time_ymd};
 use rustls::client::Resumption;
-use rustls::crypto::ring;
+use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned, SupportedProtocolVersion};
+use rustls::{
+    ClientConfig, ClientConnection, RootCertStore, SignatureScheme, StreamOwned, SupportedProtocolVersion,
+};
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 
 pub use rustls::HandshakeKind;
@@ -31,7 +34,10 @@ pub struct Identity {
 
 /// What a client insists on, with what it remembers of earlier sessions.
 #[derive(Clone)]
-pub struct Client(Arc<ClientConfig>);
+pub struct Client {
+    config: Arc<ClientConfig>,
+    name: String,
+}
 
 impl Identity {
     /// One that is valid.
@@ -46,11 +52,30 @@ impl Identity {
     /// When it cannot be made.
     #[must_use]
     pub fn until(year: i32) -> Self {
-        let key = KeyPair::generate().expect("a key");
         let mut params = CertificateParams::new(vec![NAME.to_owned()]).expect("a name");
         params.not_before = date_time_ymd(1975, 1, 1);
         params.not_after = date_time_ymd(year, 1, 1);
-        let certificate = params.self_signed(&key).expect("a certificate");
+        Self::of(&params, &KeyPair::generate().expect("a key"))
+    }
+
+    /// One for these names, with an Ed25519 key or one for ECDSA.
+    ///
+    /// # Panics
+    /// When it cannot be made.
+    #[must_use]
+    pub fn named(names: &[&str], is_ed25519: bool) -> Self {
+        let names: Vec<_> = names.iter().map(|name| (*name).to_owned()).collect();
+        let kind = if is_ed25519 {
+            &PKCS_ED25519
+        } else {
+            &PKCS_ECDSA_P256_SHA256
+        };
+        let params = CertificateParams::new(names).expect("names");
+        Self::of(&params, &KeyPair::generate_for(kind).expect("a key"))
+    }
+
+    fn of(params: &CertificateParams, key: &KeyPair) -> Self {
+        let certificate = params.self_signed(key).expect("a certificate");
         Self {
             certificate_pem: certificate.pem(),
             key_pem: key.serialize_pem(),
@@ -64,29 +89,73 @@ impl Identity {
         self.client_speaking(&VERSIONS, &[])
     }
 
+    /// One that proves itself with a certificate.
+    #[must_use]
+    pub fn client_with(&self, credentials: &Credentials) -> Client {
+        self.make_client(&VERSIONS, &[], Some(credentials), ring::default_provider())
+    }
+
+    /// The same, in one version.
+    #[must_use]
+    pub fn client_with_speaking(
+        &self,
+        credentials: &Credentials,
+        version: &'static SupportedProtocolVersion,
+    ) -> Client {
+        self.make_client(&[version], &[], Some(credentials), ring::default_provider())
+    }
+
+    /// One that does not understand signatures of Ed25519.
+    #[must_use]
+    pub fn client_without_ed25519(&self) -> Client {
+        let mut provider = ring::default_provider();
+        let algorithms = &mut provider.signature_verification_algorithms;
+        let others = algorithms.mapping.iter().copied();
+        let others: Vec<_> = others
+            .filter(|(scheme, _)| *scheme != SignatureScheme::ED25519)
+            .collect();
+        algorithms.mapping = others.leak();
+        self.make_client(&VERSIONS, &[], None, provider)
+    }
+
     /// A client that speaks these versions and offers these protocols by ALPN.
-    ///
-    /// # Panics
-    /// When the certificate is not understood.
     #[must_use]
     pub fn client_speaking(
         &self,
         versions: &[&'static SupportedProtocolVersion],
         protocols: &[&str],
     ) -> Client {
+        self.make_client(versions, protocols, None, ring::default_provider())
+    }
+
+    fn make_client(
+        &self,
+        versions: &[&'static SupportedProtocolVersion],
+        protocols: &[&str],
+        credentials: Option<&Credentials>,
+        provider: CryptoProvider,
+    ) -> Client {
         let mut roots = RootCertStore::empty();
         roots.add(self.der.clone()).expect("a certificate");
-        let mut config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        let config = ClientConfig::builder_with_provider(Arc::new(provider))
             .with_protocol_versions(versions)
             .expect("versions")
-            .with_root_certificates(roots)
-            .with_no_client_auth();
+            .with_root_certificates(roots);
+        let mut config = match credentials {
+            None => config.with_no_client_auth(),
+            Some(credentials) => config
+                .with_client_auth_cert(credentials.chain.clone(), credentials.key())
+                .expect("a certificate"),
+        };
         config.alpn_protocols = protocols
             .iter()
             .map(|protocol| protocol.as_bytes().to_vec())
             .collect();
         config.resumption = Resumption::in_memory_sessions(8);
-        Client(Arc::new(config))
+        Client {
+            config: Arc::new(config),
+            name: NAME.to_owned(),
+        }
     }
 }
 
@@ -97,6 +166,15 @@ impl Default for Identity {
 }
 
 impl Client {
+    /// Asks for a host of another name.
+    #[must_use]
+    pub fn asking_for(&self, name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            ..self.clone()
+        }
+    }
+
     /// Opens a connection and completes the handshake.
     ///
     /// # Errors
@@ -105,9 +183,19 @@ impl Client {
     /// # Panics
     /// When the broker does not even accept.
     pub fn connect(&self, address: SocketAddr) -> io::Result<Transport> {
-        let name = ServerName::try_from(NAME).expect("a name");
-        let session = ClientConnection::new(Arc::clone(&self.0), name).map_err(io::Error::other)?;
-        let socket = tcp(address);
+        self.shake_hands(tcp(address))
+    }
+
+    /// Completes the handshake on a connection that is open.
+    ///
+    /// # Errors
+    /// Why that fails.
+    ///
+    /// # Panics
+    /// Never: the name is one.
+    pub fn shake_hands(&self, socket: TcpStream) -> io::Result<Transport> {
+        let name = ServerName::try_from(self.name.clone()).expect("a name");
+        let session = ClientConnection::new(Arc::clone(&self.config), name).map_err(io::Error::other)?;
         socket.set_read_timeout(Some(PATIENCE))?;
         let mut stream = Box::new(StreamOwned::new(session, socket));
         while stream.conn.is_handshaking() {

@@ -46,7 +46,11 @@ impl Transport {
 }
 
 /// A TCP connection that does not wait for ever.
-pub(crate) fn tcp(address: SocketAddr) -> TcpStream {
+///
+/// # Panics
+/// When it cannot be opened.
+#[must_use]
+pub fn tcp(address: SocketAddr) -> TcpStream {
     let socket = TcpStream::connect(address).expect("the broker accepts connections");
     socket.set_nodelay(true).expect("TCP_NODELAY can be set");
     socket

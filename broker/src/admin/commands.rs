@@ -1,6 +1,6 @@
 //! What each command does.
 
-use super::{Orders, Request, bans, clients};
+use super::{Orders, Request, bans, clients, kept};
 use crate::config::quantity;
 use crate::hub::Hub;
 use crate::metrics::{Exposition, Metrics};
@@ -29,6 +29,7 @@ impl Commands {
         match request {
             Request::Status => Ok(self.status()),
             Request::Metrics => Ok(Value::from(self.metrics_text())),
+            Request::Reload => self.orders.reload(),
             Request::ClientList { prefix } => Ok(clients::list(&self.hub, &prefix)),
             Request::ClientShow { client_id } => clients::show(&self.hub, &client_id),
             Request::ClientLimits {
@@ -43,6 +44,12 @@ impl Commands {
             } => bans::ban(&self.hub, subject, reason, milliseconds),
             Request::ClientUnban { subject } => bans::unban(&self.hub, &subject),
             Request::ClientBans => Ok(bans::list(&self.hub)),
+            Request::SessionList { prefix } => Ok(kept::sessions(&self.hub, &prefix)),
+            Request::SessionShow { client_id } => kept::session(&self.hub, &client_id),
+            Request::SessionDrop { client_id } => kept::drop_session(&self.hub, &client_id),
+            Request::RetainedList { filter } => kept::retained(&self.hub, &filter),
+            Request::RetainedGet { topic } => kept::retained_message(&self.hub, &topic),
+            Request::RetainedClear { filter } => kept::clear_retained(&self.hub, &filter),
             Request::LimitsShow => self.orders.show_limits(),
             Request::LimitsSet { assignments } => self.orders.set_limits(assignments),
             Request::ClientKick { client_id } => Ok(json!({ "ended": self.hub.kick(&client_id) })),

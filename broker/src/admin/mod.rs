@@ -8,6 +8,7 @@ mod bans;
 mod client;
 mod clients;
 mod commands;
+mod kept;
 mod orders;
 mod server;
 pub mod socket;
@@ -33,6 +34,8 @@ pub enum Request {
     Status,
     /// All metrics, as Prometheus text.
     Metrics,
+    /// Reads the configuration and the files it names again, as SIGHUP does.
+    Reload,
     /// Sessions, at most [`CLIENTS_LISTED_MAX`] of them.
     ClientList {
         /// Only client identifiers that begin so.
@@ -76,6 +79,36 @@ pub enum Request {
         /// Its client identifier.
         client_id: String,
     },
+    /// Sessions, at most [`CLIENTS_LISTED_MAX`] of them, with what is kept for each.
+    SessionList {
+        /// Only client identifiers that begin so.
+        prefix: String,
+    },
+    /// The session of one client, with its subscriptions.
+    SessionShow {
+        /// Its client identifier.
+        client_id: String,
+    },
+    /// Ends the session of a client.
+    SessionDrop {
+        /// Its client identifier.
+        client_id: String,
+    },
+    /// Retained messages, at most [`CLIENTS_LISTED_MAX`] of them.
+    RetainedList {
+        /// Which topics.
+        filter: String,
+    },
+    /// A retained message with its payload.
+    RetainedGet {
+        /// Its topic.
+        topic: String,
+    },
+    /// Removes retained messages.
+    RetainedClear {
+        /// Which topics.
+        filter: String,
+    },
     /// Every limit in force.
     LimitsShow,
     /// Sets limits until the configuration is read again.
@@ -106,6 +139,7 @@ impl Request {
         match self {
             Self::Status => "status",
             Self::Metrics => "metrics",
+            Self::Reload => "reload",
             Self::ClientList { .. } => "client-list",
             Self::ClientShow { .. } => "client-show",
             Self::ClientLimits { .. } => "client-limits",
@@ -114,6 +148,12 @@ impl Request {
             Self::ClientUnban { .. } => "client-unban",
             Self::ClientBans => "client-bans",
             Self::ClientKick { .. } => "client-kick",
+            Self::SessionList { .. } => "session-list",
+            Self::SessionShow { .. } => "session-show",
+            Self::SessionDrop { .. } => "session-drop",
+            Self::RetainedList { .. } => "retained-list",
+            Self::RetainedGet { .. } => "retained-get",
+            Self::RetainedClear { .. } => "retained-clear",
             Self::LimitsShow => "limits-show",
             Self::LimitsSet { .. } => "limits-set",
             Self::PolicyList => "policy-list",
@@ -131,13 +171,20 @@ impl Request {
             | Self::ClientList { .. }
             | Self::ClientShow { .. }
             | Self::ClientBans
+            | Self::SessionList { .. }
+            | Self::SessionShow { .. }
+            | Self::RetainedList { .. }
+            | Self::RetainedGet { .. }
             | Self::LimitsShow
             | Self::PolicyList => false,
-            Self::ClientKick { .. }
+            Self::Reload
+            | Self::ClientKick { .. }
             | Self::ClientLimits { .. }
             | Self::ClientLimitsReset { .. }
             | Self::ClientBan { .. }
             | Self::ClientUnban { .. }
+            | Self::SessionDrop { .. }
+            | Self::RetainedClear { .. }
             | Self::LimitsSet { .. }
             | Self::PolicyLoad { .. }
             | Self::PolicyRollback { .. } => true,
@@ -148,7 +195,10 @@ impl Request {
     #[must_use]
     pub fn about(&self) -> String {
         match self {
-            Self::ClientKick { client_id } | Self::ClientLimitsReset { client_id } => {
+            Self::RetainedClear { filter } => format!("topics {filter:?}"),
+            Self::ClientKick { client_id }
+            | Self::ClientLimitsReset { client_id }
+            | Self::SessionDrop { client_id } => {
                 format!("client \"{client_id}\"")
             }
             Self::ClientLimits {

@@ -17,9 +17,14 @@ pub struct Order {
 
 #[derive(Debug)]
 enum Task {
+    Reload,
     ShowLimits,
     SetLimits(Vec<String>),
 }
+
+/// Where the answer to an order goes.
+#[derive(Debug)]
+pub struct Answer(oneshot::Sender<Result<Value, String>>);
 
 /// For commands: a way to give orders.
 #[derive(Clone, Debug)]
@@ -32,7 +37,20 @@ pub fn orders() -> (Orders, mpsc::Receiver<Order>) {
     (Orders(sender), receiver)
 }
 
+impl Answer {
+    /// Tells what became of it.
+    pub fn give(self, result: Result<(), String>) {
+        // Whoever asked may have stopped waiting.
+        let _ = self.0.send(result.map(|()| json!({ "reloaded": true })));
+    }
+}
+
 impl Orders {
+    /// Reads the configuration again. Blocks.
+    pub(super) fn reload(&self) -> Result<Value, String> {
+        self.give(Task::Reload)
+    }
+
     /// Every limit in force. Blocks.
     pub(super) fn show_limits(&self) -> Result<Value, String> {
         self.give(Task::ShowLimits)
@@ -54,9 +72,21 @@ impl Orders {
 }
 
 impl Order {
+    /// Where the answer goes, if it is to read the configuration again, which takes its time.
+    ///
+    /// # Errors
+    /// Any other order, which [`Order::obey`] carries out.
+    pub fn if_reload(self) -> Result<Answer, Self> {
+        match self.task {
+            Task::Reload => Ok(Answer(self.reply)),
+            _ => Err(self),
+        }
+    }
+
     /// Carries it out; `apply` puts a configuration in force.
     pub fn obey(self, in_force: &mut InForce, apply: impl FnOnce(&Config)) {
         let result = match self.task {
+            Task::Reload => Err("it takes time, and is not to be done here".to_owned()),
             Task::ShowLimits => Ok(json!({
                 "file": in_force.now().file.as_ref().map(|file| file.display().to_string()),
                 "limits": in_force.limits().iter().map(limit).collect::<Vec<_>>(),

@@ -6,8 +6,8 @@ use crate::event::Events;
 use crate::hub::Hub;
 use crate::metrics::Metrics;
 use crate::policy::{Policies, PolicyNotice, PolicyObserver};
-use crate::store::Memory;
 use serde_json::json;
+use sluice_store::Store;
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
@@ -40,7 +40,7 @@ impl Fixture {
             .expect("the built-in policy");
         let events = Events::new(Arc::clone(&metrics));
         let limits = Config::default().limits;
-        let hub = Hub::new(limits, Arc::new(Memory), Arc::clone(&metrics), events.clone());
+        let hub = Hub::new(limits, Store::memory(), Arc::clone(&metrics), events.clone());
         let (orders, mut waiting) = orders();
         let owner = hub.clone();
         // Ends with the fixture, which drops the commands and their end of the channel.

@@ -30,7 +30,7 @@ pub(super) struct BanArguments {
     reach: Reach,
     #[command(flatten)]
     whom: Whom,
-    /// For how long, such as 90s, 15min, 1h or 7d. Without it: until it is taken back or the broker stops.
+    /// For how long, such as 90s, 15min, 1h or 7d. Without it: until it is taken back.
     #[arg(long = "for", value_name = "DURATION", value_parser = some_time)]
     length: Option<Duration>,
     /// Why, for the log and for clients that speak MQTT 5.0; at most 256 bytes.
@@ -139,8 +139,8 @@ pub(super) const BAN_HELP: &str = "\
 Whoever is banned by client identifier or user name gets 0x8A Banned in answer to CONNECT (before
 MQTT 5.0: 5 Not authorized); whoever is banned by address has its socket closed at once.
 Connections that are open are ended. Each attempt is a line of the log, connect_refused or
-connection_shed, with the reason. Bans are kept in memory, 100000 of them at most: they are gone
-when the broker stops.
+connection_shed, with the reason. There are 100000 bans at most. With a data_dir they outlive the
+broker; without one they are gone when it stops.
 
 Examples:
   sluice client ban meter-17 --for 1h --reason \"floods since noon\"

@@ -105,3 +105,9 @@ pub(super) fn metrics(reach: &Reach) -> Outcome {
     say(metrics.as_str().unwrap_or_default());
     Ok(())
 }
+
+pub(super) fn reload(reach: &Reach) -> Outcome {
+    reach.ask(&Request::Reload)?;
+    say("the configuration is in force; the log says what waits for a restart");
+    Ok(())
+}

@@ -71,10 +71,9 @@ fn examine(config: &Config) -> Findings {
     let errors = started.err().unwrap_or_default();
     let mut problems: Vec<Problem> = errors.iter().map(|error| problem(config, error)).collect();
     let mut warnings = config.warnings.clone();
-    match tls::Acceptors::load(config, SystemTime::now()) {
-        Ok(acceptors) => warnings.extend(acceptors.warnings),
-        Err(found) => problems.extend(found),
-    }
+    let encryption = tls::Acceptors::load(config, SystemTime::now(), &tls::Acceptors::default());
+    warnings.extend(encryption.acceptors.warnings);
+    problems.extend(encryption.problems);
     let (listeners, policies) = (config.listeners.len(), config.policies.len());
     let summary = format!(
         "{}: no problems; {listeners} listener{}, {policies} polic{}",

@@ -11,7 +11,9 @@ mod client;
 mod limits;
 mod passwd;
 mod policy;
+mod retained;
 pub mod scaffold;
+mod session;
 mod terminal;
 
 use clap::{Args, Parser, Subcommand};
@@ -44,12 +46,21 @@ enum Command {
     Status(broker::StatusArguments),
     /// Print all metrics of the running broker, as Prometheus text.
     Metrics(Reach),
+    /// Have the running broker read its configuration and the files it names again, as SIGHUP does, and say what is
+    /// wrong with them if it does not take them.
+    Reload(Reach),
     /// Look at the limits of the running broker, and set others.
     #[command(subcommand, after_help = limits::LIMITS_HELP)]
     Limits(limits::LimitsCommand),
     /// Look at the clients of the running broker, limit them, end their connections, keep them out.
     #[command(subcommand, after_help = client::CLIENT_HELP)]
     Client(client::ClientCommand),
+    /// Look at what is kept for clients, and end sessions whose clients never come back.
+    #[command(subcommand, after_help = session::SESSION_HELP)]
+    Session(session::SessionCommand),
+    /// Look at retained messages, and remove them.
+    #[command(subcommand, after_help = retained::RETAINED_HELP)]
+    Retained(retained::RetainedCommand),
 }
 
 /// How to reach the running broker.
@@ -90,8 +101,11 @@ pub fn main() -> ExitCode {
         Command::Policy(command) => policy::policy(command),
         Command::Status(arguments) => broker::status(&arguments),
         Command::Metrics(reach) => broker::metrics(&reach),
+        Command::Reload(reach) => broker::reload(&reach),
         Command::Limits(command) => limits::limits(command),
         Command::Client(command) => client::client(command),
+        Command::Session(command) => session::session(command),
+        Command::Retained(command) => retained::retained(command),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -2,7 +2,7 @@
 
 use super::problem::Problem;
 use super::table::{Document, Table, Wrong};
-use super::{Config, read, value};
+use super::{Config, listener, read, value};
 use crate::policy::budget::{Budget, OverLimitAction, QueueOverflow, Rate};
 use std::path::Path;
 use std::time::Duration;
@@ -150,7 +150,7 @@ impl Config {
                         );
                         continue;
                     };
-                    read::listener_limits(&mut table, listener);
+                    listener::limits(&mut table, listener);
                     table.finish();
                 }
             }

@@ -44,6 +44,7 @@ pub(super) fn in_force(old: &Config, new: &Config) -> Config {
     Config {
         file: new.file.clone(),
         data_dir: old.data_dir.clone(),
+        store: old.store,
         policy_dir: old.policy_dir.clone(),
         workers: old.workers,
         // A socket that is open stays open, and keeps its own chain when the new configuration does not know it.
@@ -78,6 +79,7 @@ pub(super) fn changes(old: &Config, new: &Config) -> Changes {
     let Config {
         file: _,
         data_dir,
+        store,
         policy_dir,
         workers,
         listeners,
@@ -106,6 +108,7 @@ pub(super) fn changes(old: &Config, new: &Config) -> Changes {
     for (key, changed) in [
         ("admin", *admin != new.admin),
         ("data_dir", *data_dir != new.data_dir),
+        ("store", *store != new.store),
         ("log.format", log.format != new.log.format),
         ("policy_dir", *policy_dir != new.policy_dir),
         ("sys_interval", *sys_interval != new.sys_interval),

@@ -6,10 +6,12 @@
 mod budget;
 mod diff;
 mod in_force;
+mod listener;
 mod policies;
 mod problem;
 pub mod quantity;
 mod read;
+mod store;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -20,14 +22,16 @@ mod written;
 pub use budget::parse_client_limits;
 pub use diff::Changes;
 pub use in_force::{InForce, Limit, LimitChange, LimitOrigin};
+pub use listener::{Listener, Proxies};
 pub use problem::Problem;
-pub use tls::{Tls, TlsVersion};
+pub use store::StoreConfig;
+pub use tls::{CertificateFiles, ClientCertificates, CrlCheck, IdentityField, IdentityRule, Tls, TlsVersion};
 pub use written::{amount_written, written_text};
 
 use crate::policy::budget::{Budget, OverLimitAction, QueueOverflow};
 use crate::policy::{CapabilitySet, PolicyLimits};
 use serde_json::{Map, Value};
-use sluice_mqtt::packet::{QoS, Version};
+use sluice_mqtt::packet::QoS;
 use std::io::Read;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -38,8 +42,10 @@ use std::time::Duration;
 pub struct Config {
     /// The file it came from; `None`: the defaults.
     pub file: Option<PathBuf>,
-    /// Where the broker keeps what it makes: compiled policies. `None`: nothing is kept.
+    /// Where everything is that outlives the process. `None`: nothing does.
     pub data_dir: Option<PathBuf>,
+    /// How the store in it works.
+    pub store: StoreConfig,
     /// Directory that is watched: `NAME.wasm` in it replaces the module of policy `NAME`.
     pub policy_dir: Option<PathBuf>,
     /// Threads that serve clients. `None`: one per processor.
@@ -64,27 +70,6 @@ pub struct Config {
     pub sys_interval: Option<Duration>,
     /// What deserves attention without being wrong.
     pub warnings: Vec<Problem>,
-}
-
-/// A socket that accepts clients.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Listener {
-    /// For policies, logs and metrics: `[a-z0-9_-]`, at most 64 bytes.
-    pub name: String,
-    /// Where it listens; port 0 lets the system choose.
-    pub address: SocketAddr,
-    /// Its own chain of policies; `None`: the default chain.
-    pub policies: Option<Vec<String>>,
-    /// How it encrypts; `None`: not at all.
-    pub tls: Option<Tls>,
-    /// From the accept, or the end of the TLS handshake, to a complete CONNECT.
-    pub connect_timeout: Duration,
-    /// Versions it speaks, in ascending order, never empty.
-    pub versions: Vec<Version>,
-    /// What each of its clients may use, if less than the others.
-    pub limits: Budget,
-    /// What all of its clients together may use: only its rates count.
-    pub total: Budget,
 }
 
 /// Bounds on what clients may use; `sluice.toml` says what each costs at worst. A policy's budget can only lower
@@ -193,6 +178,7 @@ impl Default for Config {
         Self {
             file: None,
             data_dir: None,
+            store: StoreConfig::default(),
             policy_dir: None,
             workers: None,
             listeners: vec![Listener::new(
@@ -297,26 +283,6 @@ impl Config {
 /// What is wrong with it.
 pub fn check_name(name: &str) -> Result<(), String> {
     value::check_name(name).map_err(|wrong| format!("{}: {}", wrong.what, wrong.remedy))
-}
-
-impl Listener {
-    /// From the accept to a complete CONNECT, unless it is configured.
-    pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-
-    /// A listener with the default chain, for every version.
-    #[must_use]
-    pub fn new(name: impl Into<String>, address: SocketAddr) -> Self {
-        Self {
-            name: name.into(),
-            address,
-            policies: None,
-            tls: None,
-            connect_timeout: Self::CONNECT_TIMEOUT,
-            versions: vec![Version::V31, Version::V311, Version::V5],
-            limits: Budget::default(),
-            total: Budget::default(),
-        }
-    }
 }
 
 impl PolicyConfig {

@@ -3,12 +3,10 @@
 use super::problem::Problem;
 use super::table::{Document, Parsed, Table, Wrong};
 use super::{
-    AdminSocket, Config, Limits, Listener, LogFormat, PolicyConfig, PolicySource, budget, tls, value,
+    AdminSocket, Config, Limits, LogFormat, PolicyConfig, PolicySource, budget, listener, store, value,
 };
 use crate::policy::{Capability, CapabilitySet};
-use sluice_mqtt::packet::{QoS, Version};
-use std::collections::BTreeSet;
-use std::net::{Ipv4Addr, SocketAddr};
+use sluice_mqtt::packet::QoS;
 use std::path::Path;
 use std::time::Duration;
 use tracing::Level;
@@ -33,6 +31,9 @@ pub(super) fn read(document: &Document<'_>, file: &Path, mut root: Table<'_, '_>
         ..Config::default()
     };
     config.data_dir = root.value("data_dir", value::path(base));
+    if let Some(table) = root.table("store") {
+        config.store = store::read(table);
+    }
     config.policy_dir = root.value("policy_dir", value::path(base));
     root.read("policies", &mut config.default_chain, value::texts);
     root.read(
@@ -51,7 +52,7 @@ pub(super) fn read(document: &Document<'_>, file: &Path, mut root: Table<'_, '_>
             );
         }
         let tables = tables.into_iter();
-        config.listeners = tables.filter_map(|table| listener(table, base)).collect();
+        config.listeners = tables.filter_map(|table| listener::read(table, base)).collect();
     }
     all_limits(&mut root, &mut config);
     if let Some(mut table) = root.table("policy") {
@@ -76,36 +77,6 @@ pub(super) fn read(document: &Document<'_>, file: &Path, mut root: Table<'_, '_>
     config
 }
 
-fn listener(mut table: Table<'_, '_>, base: &Path) -> Option<Listener> {
-    let name = table.required("name", value::name);
-    let address = table.required("address", value::address);
-    let policies = table.value("policies", value::texts);
-    let mut connect_timeout = Listener::CONNECT_TIMEOUT;
-    table.read(
-        "connect_timeout",
-        &mut connect_timeout,
-        value::duration(Duration::from_millis(100)..=HOUR),
-    );
-    let mut accepted = vec![Version::V31, Version::V311, Version::V5];
-    table.read("versions", &mut accepted, versions);
-    let tls = table.table("tls").and_then(|table| tls::read(table, base));
-    let placeholder = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
-    let mut listener = Listener {
-        policies,
-        tls,
-        connect_timeout,
-        versions: accepted,
-        ..Listener::new("", placeholder)
-    };
-    listener_limits(&mut table, &mut listener);
-    table.finish();
-    Some(Listener {
-        name: name?,
-        address: address?,
-        ..listener
-    })
-}
-
 /// What clients may use: each of them, all together, those of a listener.
 pub(super) fn all_limits(root: &mut Table<'_, '_>, config: &mut Config) {
     if let Some(table) = root.table("limits") {
@@ -117,37 +88,6 @@ pub(super) fn all_limits(root: &mut Table<'_, '_>, config: &mut Config) {
     }
     let memory = value::or_word("unlimited", value::size(64 << 20..=1 << 44));
     root.read("memory_limit", &mut config.memory_limit, memory);
-}
-
-pub(super) fn listener_limits(table: &mut Table<'_, '_>, listener: &mut Listener) {
-    if let Some(mut table) = table.table("limits") {
-        budget::client(&mut table, &mut listener.limits);
-        table.finish();
-    }
-    if let Some(mut table) = table.table("total") {
-        budget::rates(&mut table, &mut listener.total);
-        table.finish();
-    }
-}
-
-fn versions(list: &toml::de::DeValue<'_>) -> Parsed<Vec<Version>> {
-    let known = [
-        ("3.1", Version::V31),
-        ("3.1.1", Version::V311),
-        ("5.0", Version::V5),
-    ];
-    let remedy = "use a list of \"3.1\", \"3.1.1\" and \"5.0\"";
-    let mut accepted = BTreeSet::new();
-    for text in value::texts(list)? {
-        let version = known.iter().find(|(name, _)| *name == text);
-        let (_, version) =
-            version.ok_or_else(|| Wrong::new(format!("\"{text}\" is not a version of MQTT"), remedy))?;
-        accepted.insert(*version);
-    }
-    if accepted.is_empty() {
-        return Err(Wrong::new("no client could connect", remedy));
-    }
-    Ok(accepted.into_iter().collect())
 }
 
 fn limits(mut table: Table<'_, '_>, limits: &mut Limits) {

@@ -213,6 +213,13 @@ impl<'d, 'a> Table<'d, 'a> {
         self.document.problem_at(self.line, &path, wrong);
     }
 
+    /// Whether something is wrong with a key of this table already.
+    pub(super) fn has_problem(&self, key: &str) -> bool {
+        let path = self.path_of(key);
+        let problems = self.document.problems.borrow();
+        problems.iter().any(|problem| problem.key == path)
+    }
+
     /// Every key that nobody asked for is a problem.
     pub(super) fn finish(self) {
         let known = self.asked.join(", ");

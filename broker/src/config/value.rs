@@ -3,6 +3,7 @@
 use super::budget;
 use super::quantity::{duration_text, parse_duration, parse_size, size_text};
 use super::table::{Parsed, Wrong, to_json};
+use crate::network::Network;
 use crate::policy::budget::Rate;
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
@@ -171,6 +172,17 @@ pub(super) fn texts(value: &DeValue<'_>) -> Parsed<Vec<String>> {
             .ok_or_else(|| mistyped(item, wanted))
     };
     items.iter().map(|item| text(item.get_ref())).collect()
+}
+
+/// A list of IP addresses and networks.
+pub(super) fn networks(value: &DeValue<'_>) -> Parsed<Vec<Network>> {
+    let wanted = "a list of addresses, such as [\"10.0.0.0/8\", \"2001:db8::1\"]";
+    let items = value.as_array().ok_or_else(|| mistyped(value, wanted))?;
+    let network = |item: &DeValue<'_>| {
+        let text = item.as_str().ok_or_else(|| mistyped(item, wanted))?;
+        text.parse().map_err(|wrong: String| Wrong::new(wrong, ""))
+    };
+    items.iter().map(|item| network(item.get_ref())).collect()
 }
 
 /// A name of something in the configuration.

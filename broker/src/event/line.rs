@@ -4,7 +4,8 @@
 //! cannot be led to another address.
 
 use super::limiter::{Subject, Suppressed};
-use super::{Client, Event, Origin, PolicyEvent, Refusal};
+use super::{Client, Event, Origin, PolicyEvent, Refusal, StoreEvent};
+use crate::metrics::HandshakeFailure;
 use sluice_mqtt::reason::ReasonCode;
 use std::borrow::Cow;
 use std::path::Path;
@@ -21,6 +22,8 @@ pub(super) struct Line<'a> {
     peer: Option<Cow<'a, str>>,
     port: Option<u16>,
     listener: Option<&'a str>,
+    proxy: Option<&'a str>,
+    unique_id: Option<Cow<'a, str>>,
     address: Option<String>,
     client_id: Option<Cow<'a, str>>,
     policy: Option<Cow<'a, str>>,
@@ -57,6 +60,8 @@ macro_rules! write_line {
             peer = $line.peer.as_deref(),
             port = $line.port,
             listener = $line.listener,
+            proxy = $line.proxy,
+            unique_id = $line.unique_id.as_deref(),
             address = $line.address.as_deref(),
             client_id = $line.client_id.as_deref(),
             policy = $line.policy.as_deref(),
@@ -116,7 +121,14 @@ impl<'a> Line<'a> {
         let (level, name) = level_and_name(event);
         let line = Self::new(level, name)
             .about(event.client())
-            .refused(event.refusal());
+            .refused(event.refusal())
+            .failed(event.handshake_failure());
+        line.filled(event)
+    }
+
+    /// With what is particular to this kind of event.
+    fn filled(self, event: &Event<'a>) -> Self {
+        let line = self;
         match *event {
             Event::AdminListening { socket: file } | Event::ConfigReloaded { file } => line.with_file(file),
             Event::AdminCommand {
@@ -128,7 +140,9 @@ impl<'a> Line<'a> {
             Event::AcceptFailed { error: text }
             | Event::AdminUnavailable { error: text }
             | Event::ClientThrottled { text, .. }
-            | Event::ServiceManagerUnreachable { error: text } => line.with_text(text),
+            | Event::ServiceManagerUnreachable { error: text }
+            | Event::SessionNotRecovered { error: text, .. }
+            | Event::StoredMessageLost { error: text, .. } => line.with_text(text),
             Event::MemoryPressure { pressure, used } => line.with_kind(pressure).with_count(used),
             Event::OverLimit { limit, action, .. } => line.with_limit(limit, action),
             Event::ClientConnected {
@@ -150,10 +164,14 @@ impl<'a> Line<'a> {
             }
             Event::ConfigRejected { error: text }
             | Event::ConfigWarning { text }
-            | Event::LimitsReplaced { text } => line.with_whole_text(Some(text)),
-            Event::ConnectionShed { origin, text } | Event::TlsHandshakeFailed { origin, text } => {
-                line.caused_by(origin).with_text(text)
-            }
+            | Event::LimitsReplaced { text }
+            | Event::TlsRejected { error: text }
+            | Event::TlsReloaded { listeners: text } => line.with_whole_text(Some(text)),
+            Event::ConnectionShed { origin, reason, text } => Self {
+                reason: Some(reason.name()),
+                ..line.caused_by(origin).with_text(text)
+            },
+            Event::TlsHandshakeFailed { origin, text, .. } => line.caused_by(origin).with_text(text),
             Event::Listening { listener, address } => Self {
                 listener: Some(listener),
                 address: Some(address.to_string()),
@@ -177,6 +195,24 @@ impl<'a> Line<'a> {
             | Event::SessionExpired { .. }
             | Event::SessionRefused { .. }
             | Event::Stopped => line,
+            Event::Store(event) => line.with_text_of(event),
+        }
+    }
+
+    fn with_text_of(self, event: StoreEvent<'a>) -> Self {
+        match event {
+            StoreEvent::Damaged(text)
+            | StoreEvent::Failing(text)
+            | StoreEvent::Opened(text)
+            | StoreEvent::Progress(text) => self.with_text(text),
+            StoreEvent::Recovered => self,
+        }
+    }
+
+    fn failed(self, failure: Option<HandshakeFailure>) -> Self {
+        Self {
+            cause: failure.map(HandshakeFailure::name),
+            ..self
         }
     }
 
@@ -237,6 +273,10 @@ impl<'a> Line<'a> {
                 hook: Some(hook),
                 fault: Some(fault),
                 ..self.by(policy).with_text(text)
+            },
+            PolicyEvent::Forgotten { client } => Self {
+                client_id: Some(cut(client)),
+                ..self
             },
             PolicyEvent::Host { text } => self.with_text(text),
             PolicyEvent::Log {
@@ -308,6 +348,8 @@ impl<'a> Line<'a> {
             peer: Some(cut(address)),
             port,
             listener: Some(origin.listener),
+            proxy: origin.proxy,
+            unique_id: origin.unique_id.map(cut),
             ..self
         }
     }
@@ -350,6 +392,8 @@ impl<'a> Line<'a> {
             peer: None,
             port: None,
             listener: None,
+            proxy: None,
+            unique_id: None,
             address: None,
             client_id: None,
             policy: None,
@@ -401,6 +445,7 @@ fn level_and_name(event: &Event<'_>) -> (Level, &'static str) {
         Event::OverLimit { .. } => (Level::WARN, "over_limit"),
         Event::Policy(PolicyEvent::Activated { .. }) => (Level::INFO, "policy_activated"),
         Event::Policy(PolicyEvent::Fault { .. }) => (Level::ERROR, "policy_fault"),
+        Event::Policy(PolicyEvent::Forgotten { .. }) => (Level::WARN, "policy_session_forgotten"),
         Event::Policy(PolicyEvent::Host { .. }) => (Level::WARN, "policy_host"),
         Event::Policy(PolicyEvent::Log { level, .. }) => (*level, "policy_log"),
         Event::Policy(PolicyEvent::Quarantined { .. }) => (Level::ERROR, "policy_quarantined"),
@@ -411,12 +456,21 @@ fn level_and_name(event: &Event<'_>) -> (Level, &'static str) {
         Event::RetainedFull { .. } => (Level::WARN, "retained_full"),
         Event::ServiceManagerUnreachable { .. } => (Level::WARN, "service_manager_unreachable"),
         Event::SessionExpired { .. } => (Level::INFO, "session_expired"),
+        Event::SessionNotRecovered { .. } => (Level::ERROR, "session_not_recovered"),
         Event::SessionRefused { .. } => (Level::WARN, "session_refused"),
         Event::ShuttingDown { .. } => (Level::INFO, "shutting_down"),
         Event::Stopped => (Level::INFO, "stopped"),
+        Event::StoredMessageLost { .. } => (Level::ERROR, "stored_message_lost"),
+        Event::Store(StoreEvent::Damaged(_)) => (Level::ERROR, "store_damaged"),
+        Event::Store(StoreEvent::Failing(_)) => (Level::ERROR, "store_failing"),
+        Event::Store(StoreEvent::Opened(_)) => (Level::INFO, "store_opened"),
+        Event::Store(StoreEvent::Progress(_)) => (Level::INFO, "store_progress"),
+        Event::Store(StoreEvent::Recovered) => (Level::INFO, "store_recovered"),
         Event::SubscribeRefused { .. } => (Level::WARN, "subscribe_refused"),
         Event::SubscriptionRemoved { .. } => (Level::WARN, "subscription_removed"),
         Event::TlsHandshakeFailed { .. } => (Level::WARN, "tls_handshake_failed"),
+        Event::TlsRejected { .. } => (Level::ERROR, "tls_rejected"),
+        Event::TlsReloaded { .. } => (Level::INFO, "tls_reloaded"),
         Event::WillRefused { .. } => (Level::WARN, "will_refused"),
     }
 }

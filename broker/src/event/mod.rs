@@ -7,7 +7,7 @@
 mod limiter;
 mod line;
 
-use crate::metrics::Metrics;
+use crate::metrics::{HandshakeFailure, Metrics, Shed};
 use limiter::{Limiter, Subject, Suppressed};
 use line::Line;
 use parking_lot::Mutex;
@@ -17,14 +17,18 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Where a connection comes from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Origin<'a> {
-    /// IP address as text, empty for a unix socket.
+    /// IP address as text, empty for a unix socket. The client's own, also behind a trusted proxy.
     pub address: &'a str,
-    /// 0 for a unix socket.
+    /// 0 for a unix socket, and where a proxy does not tell.
     pub port: u16,
     /// Name of the listener that accepted it.
     pub listener: &'a str,
+    /// Address of the proxy that announced the client, if one did.
+    pub proxy: Option<&'a str>,
+    /// What the proxy calls the connection.
+    pub unique_id: Option<&'a str>,
 }
 
 /// Whom an event is about.
@@ -71,6 +75,8 @@ pub enum PolicyEvent<'a> {
         fault: &'a str,
         text: &'a str,
     },
+    /// What policies know of a session is too much to be remembered beyond the process.
+    Forgotten { client: &'a str },
     /// Something about the host itself, such as a cache directory it cannot use.
     Host { text: &'a str },
     /// A line that a policy wrote; the host has limited their rate.
@@ -126,8 +132,12 @@ pub enum Event<'a> {
     LimitsReplaced { text: &'a str },
     /// Something in the configuration deserves attention.
     ConfigWarning { text: &'a str },
-    /// A socket was closed before anything was read from it.
-    ConnectionShed { origin: Origin<'a>, text: &'a str },
+    /// A connection was closed before a byte of MQTT was looked at.
+    ConnectionShed {
+        origin: Origin<'a>,
+        reason: Shed,
+        text: &'a str,
+    },
     /// A CONNECT was refused.
     ConnectRefused {
         client: Client<'a>,
@@ -174,12 +184,26 @@ pub enum Event<'a> {
         client: Client<'a>,
         refusal: Refusal<'a>,
     },
+    /// A session that was stored could not be taken over from the process before; it is gone.
+    SessionNotRecovered { client: Client<'a>, error: &'a str },
+    /// A message that was stored for a session cannot be read; the session goes on without it.
+    StoredMessageLost { client: Client<'a>, error: &'a str },
+    /// Something about the store.
+    Store(StoreEvent<'a>),
     /// The broker stops.
     ShuttingDown { connections: u64 },
     /// The broker has stopped.
     Stopped,
     /// A connection was closed because no encryption came about.
-    TlsHandshakeFailed { origin: Origin<'a>, text: &'a str },
+    TlsHandshakeFailed {
+        origin: Origin<'a>,
+        failure: HandshakeFailure,
+        text: &'a str,
+    },
+    /// Files that listeners name for encryption have changed and were not taken: everything is as it was.
+    TlsRejected { error: &'a str },
+    /// Files that listeners name for encryption have changed and are in force.
+    TlsReloaded { listeners: &'a str },
     /// A filter of a SUBSCRIBE was refused.
     SubscribeRefused {
         client: Client<'a>,
@@ -198,6 +222,21 @@ pub enum Event<'a> {
         topic: &'a str,
         refusal: Refusal<'a>,
     },
+}
+
+/// Something about the store, with what to say of it.
+#[derive(Clone, Copy, Debug)]
+pub enum StoreEvent<'a> {
+    /// Something in it cannot be read any more.
+    Damaged(&'a str),
+    /// It cannot write: nothing that has to be stored is acknowledged until it can.
+    Failing(&'a str),
+    /// What it had is in place.
+    Opened(&'a str),
+    /// Taking over what it has takes long.
+    Progress(&'a str),
+    /// It can write again, and has written all that waited.
+    Recovered,
 }
 
 /// A handle on the subscribers of events; clones share them.
@@ -261,7 +300,7 @@ impl Events {
     fn count(&self, event: &Event<'_>) {
         match event {
             Event::ConnectRefused { .. } => self.metrics.connects_refused.inc(),
-            Event::ConnectionShed { .. } => self.metrics.connections_shed.inc(),
+            Event::ConnectionShed { reason, .. } => self.metrics.connections_shed.inc(*reason),
             Event::ClientThrottled { .. } => self.metrics.clients_throttled.inc(),
             Event::OverLimit { action, .. } => match *action {
                 "drop" => self.metrics.over_limit_dropped.inc(),
@@ -272,13 +311,20 @@ impl Events {
                 self.metrics.policy_generation.set(*generation);
             }
             Event::Policy(PolicyEvent::Fault { .. }) => self.metrics.policy_faults.inc(),
+            Event::Policy(PolicyEvent::Forgotten { .. }) => self.metrics.policy_sessions_forgotten.inc(),
             Event::Policy(PolicyEvent::Rejected { .. }) => self.metrics.policy_rejections.inc(),
             Event::ProtocolError { .. } => self.metrics.protocol_errors.inc(),
             Event::PublishRefused { .. } | Event::WillRefused { .. } => self.metrics.publishes_refused.inc(),
             Event::SubscribeRefused { .. } | Event::SubscriptionRemoved { .. } => {
                 self.metrics.subscribes_refused.inc();
             }
-            Event::TlsHandshakeFailed { .. } => self.metrics.tls_handshakes_failed.inc(),
+            Event::TlsHandshakeFailed { failure, .. } => self.metrics.tls.failed(*failure),
+            Event::StoredMessageLost { .. } => self.metrics.store.unreadable.inc(),
+            Event::Store(StoreEvent::Failing(_)) => {
+                self.metrics.store.failures.inc();
+                self.metrics.store.failing.set(1);
+            }
+            Event::Store(StoreEvent::Recovered) => self.metrics.store.failing.set(0),
             _ => {}
         }
     }
@@ -295,13 +341,15 @@ impl Event<'_> {
             | Self::ClientThrottled { .. }
             | Self::MemoryPressure { .. }
             | Self::OverLimit { .. }
-            | Self::Policy(PolicyEvent::Fault { .. })
+            | Self::Policy(PolicyEvent::Fault { .. } | PolicyEvent::Forgotten { .. })
             | Self::ProtocolError { .. }
             | Self::PublishRefused { .. }
             | Self::QueueOverflow { .. }
             | Self::RetainedFull { .. }
             | Self::SessionExpired { .. }
+            | Self::SessionNotRecovered { .. }
             | Self::SessionRefused { .. }
+            | Self::StoredMessageLost { .. }
             | Self::SubscribeRefused { .. }
             | Self::SubscriptionRemoved { .. }
             | Self::TlsHandshakeFailed { .. }
@@ -317,7 +365,10 @@ impl Event<'_> {
             | Self::Policy(_)
             | Self::ServiceManagerUnreachable { .. }
             | Self::ShuttingDown { .. }
-            | Self::Stopped => None,
+            | Self::Stopped
+            | Self::Store(_)
+            | Self::TlsRejected { .. }
+            | Self::TlsReloaded { .. } => None,
         }
     }
 
@@ -352,10 +403,19 @@ impl<'a> Event<'a> {
             | Self::PublishRefused { client, .. }
             | Self::QueueOverflow { client, .. }
             | Self::SessionExpired { client }
+            | Self::SessionNotRecovered { client, .. }
+            | Self::StoredMessageLost { client, .. }
             | Self::SessionRefused { client, .. }
             | Self::SubscribeRefused { client, .. }
             | Self::SubscriptionRemoved { client, .. }
             | Self::WillRefused { client, .. } => Some(*client),
+            _ => None,
+        }
+    }
+
+    fn handshake_failure(&self) -> Option<HandshakeFailure> {
+        match self {
+            Self::TlsHandshakeFailed { failure, .. } => Some(*failure),
             _ => None,
         }
     }
@@ -386,6 +446,7 @@ mod tests {
             address: "192.0.2.1",
             port: 7,
             listener: "default",
+            ..Origin::default()
         };
         let refusal = Refusal {
             policy: Some("users"),

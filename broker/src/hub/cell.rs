@@ -1,16 +1,16 @@
 //! One session as the hub holds it: the protocol's [`Session`], its subscriptions, and whoever drives its socket.
 
 use super::bans::Caller;
+use super::key::SessionKey;
 use crate::policy::Gate;
 use crate::policy::verdict::Budget;
-use crate::store::SessionKey;
 use parking_lot::{Mutex, MutexGuard};
 use sluice_mqtt::message::Message;
 use sluice_mqtt::packet::{QoS, SubscriptionOptions, Will};
 use sluice_mqtt::reason::ReasonCode;
-use sluice_mqtt::session::{Delivery, Enqueued, Session, SubscriptionIds};
+use sluice_mqtt::session::{Delivery, Enqueued, Place, Session, SubscriptionIds};
 use std::collections::BTreeSet;
-use std::num::NonZeroU32;
+use std::num::{NonZeroU32, NonZeroU64};
 use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
 use std::task::Waker;
@@ -24,6 +24,8 @@ pub struct SessionCell {
     pub number: u64,
     /// What names the session.
     pub key: SessionKey,
+    /// Whether a store keeps it. It does until the session ends, even if its client asks for less later.
+    pub durable: bool,
     state: Mutex<SessionState>,
 }
 
@@ -43,6 +45,8 @@ pub struct SessionState {
     pub caller: Caller,
     /// Whether a socket is attached.
     pub phase: Phase,
+    /// Whether messages are being fetched from the store.
+    pub fetching: bool,
     /// Whether it was opened to end with its connection.
     pub ends_with_connection: bool,
     /// Set once the session has ended: nothing may be added any more.
@@ -197,6 +201,7 @@ pub enum Offered {
 impl SessionCell {
     /// A session with no connection yet.
     pub fn new(number: u64, key: SessionKey, session: Session) -> Self {
+        let durable = session.is_durable();
         let state = SessionState {
             session,
             subscriptions: BTreeSet::new(),
@@ -205,6 +210,7 @@ impl SessionCell {
             connection: 0,
             caller: Caller::default(),
             phase: Phase::Online,
+            fetching: false,
             ends_with_connection: true,
             ended: false,
             orders: Orders::default(),
@@ -215,6 +221,7 @@ impl SessionCell {
         Self {
             number,
             key,
+            durable,
             state: Mutex::new(state),
         }
     }
@@ -224,19 +231,27 @@ impl SessionCell {
         self.state.lock()
     }
 
-    /// Hands a message to the session and wakes its driver.
-    pub(super) fn offer(&self, message: &Message, copy: Copy) -> Offered {
+    /// Hands a message to the session and wakes its driver. `seq`: by which the store knows the message; then its
+    /// place is returned if the session has taken it.
+    pub(super) fn offer(
+        &self,
+        message: &Message,
+        copy: &Copy,
+        seq: Option<NonZeroU64>,
+    ) -> (Offered, Option<Place>) {
         let mut state = self.state.lock();
         let qos = copy.qos.min(message.qos());
         if state.ended || (qos == QoS::AtMostOnce && !state.is_online()) {
-            return Offered::NotTaken;
+            return (Offered::NotTaken, None);
         }
         let retain = copy.retain_as_published && message.retain();
-        let offered = state.queue(Delivery {
+        let place = seq.and_then(|seq| state.session.place(seq));
+        let (offered, is_taken) = state.queue(Delivery {
             message: message.clone(),
             qos,
             retain,
-            subscription_ids: copy.ids,
+            subscription_ids: copy.ids.clone(),
+            place,
         });
         // A driver on another thread that wakes at once finds the session free.
         let waker = state.waker_for_messages();
@@ -244,7 +259,7 @@ impl SessionCell {
         if let Some(waker) = waker {
             waker.wake();
         }
-        offered
+        (offered, place.filter(|_| is_taken))
     }
 }
 
@@ -254,29 +269,21 @@ impl SessionState {
         matches!(self.phase, Phase::Online)
     }
 
-    /// Queues a delivery and wakes the driver.
-    pub fn push(&mut self, delivery: Delivery) -> Offered {
-        let offered = self.queue(delivery);
-        if let Some(waker) = self.waker_for_messages() {
-            waker.wake();
-        }
-        offered
-    }
-
     /// Whom to wake for a message.
     fn waker_for_messages(&mut self) -> Option<Waker> {
         self.waker.take_if(|_| self.wants_messages)
     }
 
-    fn queue(&mut self, delivery: Delivery) -> Offered {
+    /// Also returns whether the delivery is in the queue now.
+    pub(super) fn queue(&mut self, delivery: Delivery) -> (Offered, bool) {
         let qos = delivery.qos;
-        match self.session.enqueue(delivery) {
+        let offered = match self.session.enqueue(delivery) {
             Enqueued::Queued if qos > QoS::AtMostOnce && self.is_online() => Offered::Queued {
                 crowding: self.session.crowding(),
             },
             Enqueued::Queued => Offered::Queued { crowding: 0 },
             Enqueued::DroppedNew => Offered::Dropped(1),
-            Enqueued::DroppedOldest(count) => Offered::Dropped(count),
+            Enqueued::DroppedOldest(count) => return (Offered::Dropped(count), true),
             Enqueued::Overflow => {
                 self.orders.stop = Some(Stop {
                     reason: ReasonCode::QUOTA_EXCEEDED,
@@ -285,7 +292,9 @@ impl SessionState {
                 self.wake();
                 Offered::Dropped(1)
             }
-        }
+        };
+        let is_taken = matches!(offered, Offered::Queued { .. });
+        (offered, is_taken)
     }
 
     /// Wakes the driver if it waits.

@@ -6,9 +6,14 @@
 mod banning;
 mod bans;
 mod cell;
+mod durable;
+mod filing;
+mod keeping;
+mod key;
 mod live;
-mod network;
 mod overrides;
+mod paging;
+mod recovery;
 mod refresh;
 mod registry;
 mod retained;
@@ -16,10 +21,13 @@ mod routes;
 mod sys;
 mod timers;
 
-pub use bans::{BANS_MAX, Ban, BanError, Bans, Caller, REASON_BYTES_MAX, Subject};
+pub use crate::network::Network;
+pub use banning::{BanJournal, RestoreBansError};
+pub use bans::{BANS_MAX, BadBan, Ban, BanError, Bans, Caller, REASON_BYTES_MAX, Subject};
 pub use cell::{Account, Asked, Offered, Offline, Orders, Phase, SessionCell, SessionState, Stop, Usage};
+pub use keeping::{SessionSummary, SubscriptionSummary};
+pub use key::SessionKey;
 pub use live::ClientSummary;
-pub use network::Network;
 pub use refresh::option_bits;
 pub use registry::{Attach, AttachError, Attached, Detach};
 pub use retained::{Replay, Room};
@@ -31,10 +39,9 @@ use crate::metrics::Metrics;
 use crate::policy::Gate;
 use crate::policy::verdict::PublishVerdict;
 use crate::report;
-pub use crate::store::SessionKey;
-use crate::store::{Record, Store};
 use arc_swap::ArcSwap;
 use banning::Banlist;
+use filing::Filing;
 use overrides::Overrides;
 use parking_lot::{Mutex, RwLock};
 use registry::Registry;
@@ -42,8 +49,9 @@ use retained::Retained;
 use routes::Routed;
 use sluice_mqtt::conn::{Accepted, Receipt};
 use sluice_mqtt::message::Message;
-use sluice_mqtt::packet::Will;
+use sluice_mqtt::packet::{QoS, Will};
 use sluice_mqtt::topic::SubscriptionTree;
+use sluice_store::{Change, Store, Ticket};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
@@ -63,6 +71,8 @@ pub struct Published {
     /// Percent, of the fullest queue it joined that is more than half full and is being emptied; else 0. Whoever
     /// publishes on at the same speed will see messages dropped.
     pub crowding: u8,
+    /// When this is durable, the message may be acknowledged.
+    pub ticket: Ticket,
 }
 
 /// Who subscribed to what, by the numbers of sessions.
@@ -78,14 +88,14 @@ struct Inner {
     numbers: AtomicU64,
     limits: ArcSwap<Limits>,
     limits_version: AtomicU64,
-    store: Arc<dyn Store>,
+    store: Store,
     metrics: Arc<Metrics>,
     events: Events,
 }
 
 impl Hub {
-    /// An empty hub.
-    pub fn new(limits: Limits, store: Arc<dyn Store>, metrics: Arc<Metrics>, events: Events) -> Self {
+    /// An empty hub; see [`Hub::recover`].
+    pub fn new(limits: Limits, store: Store, metrics: Arc<Metrics>, events: Events) -> Self {
         let retained = Retained::new(&limits);
         let inner = Inner {
             registry: Mutex::new(Registry::default()),
@@ -149,7 +159,7 @@ impl Hub {
     /// ```
     pub fn publish(&self, accepted: Accepted, publisher: &SessionCell, now: Instant) -> Published {
         let (message, receipt) = accepted.into_message(&publisher.key.mountpoint, publisher.number, now);
-        let routed = self.route(message, now);
+        let routed = self.route(&message, Some(publisher), None, now);
         let receipt = match routed.sessions {
             0 => receipt.no_subscribers(),
             _ => receipt,
@@ -157,25 +167,35 @@ impl Hub {
         Published {
             receipt,
             crowding: routed.crowding,
+            ticket: routed.ticket,
         }
     }
 
     /// Judges a will that is due and routes it; true if it was published.
     ///
-    /// Wills were judged at CONNECT; what was allowed then may be forbidden by now.
-    pub fn publish_will(&self, will: &Will, gate: &mut Gate, cell: &SessionCell, now: Instant) -> bool {
+    /// Wills were judged at CONNECT; what was allowed then may be forbidden by now. `with` is what the store is told in
+    /// the same breath, so that a crash neither loses the will nor repeats it.
+    pub(crate) fn publish_will(
+        &self,
+        will: &Will,
+        gate: &mut Gate,
+        cell: &SessionCell,
+        with: Option<Change>,
+        now: Instant,
+    ) -> bool {
         let payload_bytes = u32::try_from(will.payload.len()).unwrap_or(u32::MAX);
         match gate.publish(&will.topic, will.qos as u8, will.retain, payload_bytes) {
             PublishVerdict::Allow { .. } => {
-                self.route(
-                    Message::from_will(will, &cell.key.mountpoint, cell.number, now),
-                    now,
-                );
+                let message = Message::from_will(will, &cell.key.mountpoint, cell.number, now);
+                self.route(&message, None, with, now);
                 true
             }
             PublishVerdict::Drop(refusal)
             | PublishVerdict::Deny(refusal)
             | PublishVerdict::Disconnect(refusal) => {
+                if let Some(change) = with {
+                    self.inner.store.submit(change);
+                }
                 self.inner.events.emit(Event::WillRefused {
                     client: report::session(&cell.key.client_id),
                     topic: &will.topic,
@@ -186,31 +206,57 @@ impl Hub {
         }
     }
 
-    /// Stores what is retained and gives every matching session its copy.
-    fn route(&self, message: Message, now: Instant) -> Routed {
+    /// Stores what is retained and gives every matching session its copy; `with` is stored with it or not at all.
+    fn route(
+        &self,
+        message: &Message,
+        publisher: Option<&SessionCell>,
+        with: Option<Change>,
+        now: Instant,
+    ) -> Routed {
+        let mut filing = Filing::new(&self.inner.store);
         if message.retain() {
-            self.retain(&message, now);
+            filing.wait_for(self.retain(message, now));
         }
-        self.dispatch(&message)
+        let mut routed = self.dispatch(message, &mut filing);
+        if let Some(publisher) = publisher.filter(|_| message.qos() == QoS::ExactlyOnce) {
+            filing.with_changes_of(publisher);
+        }
+        if let Some(change) = with {
+            filing.with(change);
+        }
+        routed.ticket = filing.end(message);
+        routed
     }
 
-    fn retain(&self, message: &Message, now: Instant) {
-        let kept = {
-            let mut retained = self.inner.retained.lock();
-            let kept = retained.store(message, now);
-            self.report_retained(&retained);
-            kept
-        };
-        match kept {
-            retained::Kept::Stored => self.inner.store.append(Record::Retained(message)),
-            retained::Kept::Cleared => self.inner.store.append(Record::RetainedCleared(message.topic())),
-            retained::Kept::Nothing => {}
-            retained::Kept::Full => {
-                self.inner.events.emit(Event::RetainedFull {
-                    topic: message.topic(),
-                });
+    /// Keeps a retained message; what to wait for before its publisher is told.
+    fn retain(&self, message: &Message, now: Instant) -> Ticket {
+        let mut retained = self.inner.retained.lock();
+        let kept = retained.store(message, now);
+        self.report_retained(&retained);
+        // Under the lock: the store is to hear of the messages of a topic in their order.
+        let ticket = match kept {
+            retained::Kept::Stored => self.inner.store.submit(Change::Retained(message.clone())),
+            retained::Kept::Cleared | retained::Kept::FullAndCleared => {
+                let topic = message.topic().to_owned();
+                self.inner.store.submit(Change::RetainedCleared(topic))
             }
+            retained::Kept::Nothing | retained::Kept::Full => Ticket::NONE,
+        };
+        drop(retained);
+        if let retained::Kept::Full | retained::Kept::FullAndCleared = kept {
+            self.inner.events.emit(Event::RetainedFull {
+                topic: message.topic(),
+            });
         }
+        ticket
+    }
+
+    /// Keeps a retained message of the broker's own: the next process has its own.
+    fn keep_own(&self, message: &Message, now: Instant) {
+        let mut retained = self.inner.retained.lock();
+        let _ = retained.store(message, now);
+        self.report_retained(&retained);
     }
 
     fn report_retained(&self, retained: &Retained) {

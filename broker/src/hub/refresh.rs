@@ -1,14 +1,13 @@
 //! After a swap of policies: every session is judged again, the disconnected ones here, the others by their drivers.
 
 use super::Hub;
-use super::cell::{Phase, SessionCell};
+use super::cell::{Offline, Phase, SessionCell};
+use super::routes::parse_filter;
 use crate::event::Event;
 use crate::policy::Gate;
 use crate::policy::verdict::{RefreshCause, RefreshVerdict, SubscribeVerdict};
 use crate::report;
 use sluice_mqtt::packet::{QoS, SubscriptionOptions};
-use sluice_mqtt::text::Text;
-use sluice_mqtt::topic::TopicFilter;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -41,17 +40,27 @@ impl Hub {
         };
         self.unschedule(&offline, cell.number);
         let now = Instant::now();
+        match self.is_still_admitted(cell, &mut offline) {
+            true => self.settle(cell, connection, offline, now),
+            false => self.end(cell, Some(offline), now),
+        }
+    }
+
+    /// Judges a session without a connection by the policies in force, unless they have done so.
+    pub(super) fn is_still_admitted(&self, cell: &SessionCell, offline: &mut Offline) -> bool {
+        if offline.gate.is_current() {
+            return true;
+        }
         if let RefreshVerdict::Deny(refusal) = offline.gate.refresh(RefreshCause::Swap) {
             let client = report::session(&cell.key.client_id);
             self.inner.events.emit(Event::SessionRefused {
                 client,
                 refusal: report::refusal(&refusal),
             });
-            self.end(cell, Some(offline), now);
-            return;
+            return false;
         }
         self.judge_subscriptions(cell, &mut offline.gate);
-        self.settle(cell, connection, offline, now);
+        true
     }
 
     /// Removes the subscriptions of a session that its gate no longer allows; returns how many.
@@ -59,10 +68,9 @@ impl Hub {
         let subscriptions: Vec<Box<str>> = cell.lock().subscriptions.iter().cloned().collect();
         let mut removed = 0;
         for text in subscriptions {
-            let Ok(filter) = Text::try_from(String::from(text)).map(TopicFilter::new) else {
+            let Some(filter) = parse_filter(&text) else {
                 continue;
             };
-            let Ok(filter) = filter else { continue };
             // Removed meanwhile, by the client itself.
             let Some(options) = self.subscription_options(cell, &filter) else {
                 continue;
@@ -72,7 +80,7 @@ impl Hub {
                 SubscribeVerdict::Allow { .. } => continue,
                 SubscribeVerdict::Deny(refusal) | SubscribeVerdict::Disconnect(refusal) => refusal,
             };
-            removed += usize::from(self.unsubscribe(cell, &filter));
+            removed += usize::from(self.unsubscribe(cell, &filter).is_some());
             // Said once it is so: whoever waits for the line must not see another message.
             self.inner.events.emit(Event::SubscriptionRemoved {
                 client: report::session(&cell.key.client_id),

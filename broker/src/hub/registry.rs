@@ -3,14 +3,16 @@
 use super::Hub;
 use super::bans::Caller;
 use super::cell::{Offline, Phase, SessionCell};
+use super::durable::without_will;
+use super::key::SessionKey;
 use crate::event::Event;
 use crate::policy::Gate;
 use crate::report;
-use crate::store::{Record, SessionKey};
 use sluice_mqtt::packet::Will;
 use sluice_mqtt::reason::ReasonCode;
-use sluice_mqtt::session::{Session, SessionLimits};
+use sluice_mqtt::session::{Restored, Session, SessionLimits};
 use sluice_mqtt::will::{self, Ending, Fate};
+use sluice_store::{Change, Health, Ticket};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -43,16 +45,30 @@ impl Registry {
         self.by_key.values().cloned().collect()
     }
 
-    fn create(&mut self, request: &Attach) -> Arc<SessionCell> {
-        let key = request.key.clone();
-        let cell = Arc::new(SessionCell::new(
-            request.judged,
-            key.clone(),
-            Session::new(request.session_limits),
-        ));
-        self.by_key.insert(key, Arc::clone(&cell));
-        self.by_number.insert(cell.number, Arc::clone(&cell));
+    fn create(&mut self, request: &Attach<'_>, is_stored: bool) -> Arc<SessionCell> {
+        let limits = request.session_limits;
+        // A session that ends with its connection is nothing to keep.
+        let session = match is_stored && request.expiry_seconds > 0 {
+            true => Session::durable(limits, Restored::default()),
+            false => Session::new(limits),
+        };
+        let cell = Arc::new(SessionCell::new(request.judged, request.key.clone(), session));
+        self.insert(&cell);
         cell
+    }
+
+    pub(super) fn insert(&mut self, cell: &Arc<SessionCell>) {
+        self.by_key.insert(cell.key.clone(), Arc::clone(cell));
+        self.by_number.insert(cell.number, Arc::clone(cell));
+    }
+
+    /// Notes the number by which policies know a session.
+    pub(super) fn judge(&mut self, judged: u64, cell: &Arc<SessionCell>) {
+        self.by_judged.insert(judged, Arc::clone(cell));
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.by_key.len()
     }
 
     fn remove(&mut self, cell: &SessionCell) {
@@ -69,7 +85,7 @@ impl Registry {
 }
 
 /// A connection that asks for its session.
-pub struct Attach {
+pub struct Attach<'a> {
     /// Whose session.
     pub key: SessionKey,
     /// What else is known of the client.
@@ -88,6 +104,10 @@ pub struct Attach {
     pub subscriptions_max: u32,
     /// Whether the client may have a session if it has none yet.
     pub may_create: bool,
+    /// The policy side, for the store; `None`: nobody needs to know it after a restart.
+    pub gate: Option<&'a Gate>,
+    /// The will, for the store.
+    pub will: Option<&'a Will>,
 }
 
 /// A session with its new connection.
@@ -98,6 +118,8 @@ pub struct Attached {
     pub connection: u64,
     /// Session Present.
     pub session_present: bool,
+    /// When this is durable, the client may be told.
+    pub ticket: Ticket,
 }
 
 /// Why a session cannot be had.
@@ -109,6 +131,8 @@ pub enum AttachError {
     NoNewSessions,
     /// `limits.sessions_max` is reached.
     TooManySessions,
+    /// The session would outlive its connection, and the store cannot write.
+    NotStored,
 }
 
 /// How a connection leaves its session.
@@ -138,7 +162,10 @@ impl Hub {
     ///
     /// # Errors
     /// See [`AttachError`].
-    pub fn attach(&self, request: Attach, now: Instant) -> Result<Attached, AttachError> {
+    pub fn attach(&self, request: Attach<'_>, now: Instant) -> Result<Attached, AttachError> {
+        if request.expiry_seconds > 0 && self.inner.store.health() == Health::Failing {
+            return Err(AttachError::NotStored);
+        }
         let mut registry = self.inner.registry.lock();
         // Under this lock: a ban is either seen here, or sees this connection.
         if let Some(text) = self.banned(&request.key.client_id, &request.caller) {
@@ -155,10 +182,14 @@ impl Hub {
             Earlier::None if registry.by_key.len() as u64 >= sessions_max => {
                 return Err(AttachError::TooManySessions);
             }
-            Earlier::None => (registry.create(&request), false, None),
+            Earlier::None => (
+                registry.create(&request, self.inner.store.is_durable()),
+                false,
+                None,
+            ),
             Earlier::Ended(old, offline) => {
                 registry.remove(&old);
-                let cell = registry.create(&request);
+                let cell = registry.create(&request, self.inner.store.is_durable());
                 (cell, false, Some((old, offline)))
             }
         };
@@ -166,7 +197,7 @@ impl Hub {
             .metrics
             .sessions_current
             .set(registry.by_key.len() as u64);
-        let connection = {
+        let (connection, ticket) = {
             let mut state = cell.lock();
             registry.by_judged.remove(&state.judged);
             registry.by_judged.insert(request.judged, Arc::clone(&cell));
@@ -179,12 +210,11 @@ impl Hub {
             state.session.set_limits(request.session_limits);
             state.session.attach(request.receive_max, now);
             state.wake(); // an earlier driver sees that it has been taken over
-            state.connection
+            let said = (request.gate, request.will);
+            let ticket = self.save_online(&cell, &mut state, request.expiry_seconds, said);
+            (state.connection, ticket)
         };
         drop(registry);
-        self.inner
-            .store
-            .append(Record::SessionOpened(&cell.key, request.expiry_seconds));
         if let Some((old, offline)) = ended {
             self.finish(&old, offline, now);
         }
@@ -192,6 +222,7 @@ impl Hub {
             cell,
             connection,
             session_present,
+            ticket,
         })
     }
 
@@ -236,6 +267,7 @@ impl Hub {
             if !taken_over && !state.ended && expiry_seconds > 0 {
                 state.session.detach();
                 state.phase = Phase::Offline(None);
+                self.save(cell, &mut state);
             }
             (taken_over, state.ended)
         };
@@ -253,19 +285,25 @@ impl Hub {
             Some(Fate::PublishAt(at)) => (None, will, Some(at)),
             Some(Fate::Discard) | None => (None, None, None),
         };
-        let published = due.is_some_and(|will| self.publish_will(&will, &mut gate, cell, now));
+        let ends = ended || expiry_seconds == 0;
+        let expires_at = after(now, expiry_seconds);
+        let published = due.is_some_and(|will| {
+            let stays = !taken_over && !ends;
+            let with = stays.then(|| without_will(cell, expires_at, &gate)).flatten();
+            self.publish_will(&will, &mut gate, cell, with, now)
+        });
         gate.disconnected(reason.code(), published);
         if taken_over {
             return published;
         }
-        if ended || expiry_seconds == 0 {
+        if ends {
             self.end(cell, None, now);
         } else {
             let offline = Box::new(Offline {
                 gate,
                 will,
                 will_at,
-                expires_at: after(now, expiry_seconds),
+                expires_at,
             });
             self.settle(cell, connection, offline, now);
         }
@@ -285,13 +323,14 @@ impl Hub {
             if let Some(at) = offline.deadline() {
                 self.inner.timers.schedule(at, cell.number);
             }
+            self.save_offline(cell, &state, &offline);
             state.phase = Phase::Offline(Some(offline));
             return;
         }
         let ended = state.ended;
         drop(state);
         if let Some(will) = offline.will.take().filter(|_| ended) {
-            self.publish_will(&will, &mut offline.gate, cell, now);
+            self.publish_will(&will, &mut offline.gate, cell, None, now);
         }
     }
 
@@ -314,13 +353,25 @@ impl Hub {
 
     /// Cleans up behind a session that was marked as ended; a will that still waits is due now.
     fn finish(&self, cell: &Arc<SessionCell>, offline: Option<Box<Offline>>, now: Instant) {
-        let subscriptions = std::mem::take(&mut cell.lock().subscriptions);
+        let (subscriptions, ended) = {
+            let mut state = cell.lock();
+            let ended = cell.durable.then(|| {
+                self.save(cell, &mut state);
+                let session = cell.number;
+                Change::SessionEnded { session }
+            });
+            (std::mem::take(&mut state.subscriptions), ended)
+        };
         self.unsubscribe_all(cell, subscriptions);
-        self.inner.store.append(Record::SessionEnded(&cell.key));
-        if let Some(mut offline) = offline
-            && let Some(will) = offline.will.take()
-        {
-            self.publish_will(&will, &mut offline.gate, cell, now);
+        match offline.and_then(|mut offline| Some((offline.will.take()?, offline.gate))) {
+            Some((will, mut gate)) => {
+                self.publish_will(&will, &mut gate, cell, ended, now);
+            }
+            None => {
+                if let Some(ended) = ended {
+                    self.inner.store.submit(ended);
+                }
+            }
         }
     }
 
@@ -343,10 +394,16 @@ impl Hub {
             self.end(&cell, Some(offline), now);
             return;
         }
+        // One that was recovered may not have been judged yet.
+        if !self.is_still_admitted(&cell, &mut offline) {
+            self.end(&cell, Some(offline), now);
+            return;
+        }
         if offline.will_at.is_some_and(|at| at <= now) {
             offline.will_at = None;
             if let Some(will) = offline.will.take() {
-                self.publish_will(&will, &mut offline.gate, &cell, now);
+                let with = without_will(&cell, offline.expires_at, &offline.gate);
+                self.publish_will(&will, &mut offline.gate, &cell, with, now);
             }
         }
         self.settle(&cell, connection, offline, now);
@@ -359,6 +416,6 @@ impl Hub {
     }
 }
 
-fn after(now: Instant, seconds: u32) -> Option<Instant> {
+pub(super) fn after(now: Instant, seconds: u32) -> Option<Instant> {
     (seconds != u32::MAX).then(|| now + Duration::from_secs(u64::from(seconds)))
 }

@@ -1,12 +1,14 @@
 //! Retained messages: the last one of each topic, bounded in number and bytes.
 
 use super::Hub;
+use super::cell::{Copy, SessionCell};
+use super::filing::Filing;
 use crate::config::Limits;
-use crate::store::Record;
 use sluice_mqtt::message::Message;
 use sluice_mqtt::packet::SubscriptionOptions;
 use sluice_mqtt::session::{Delivery, SubscriptionIds};
 use sluice_mqtt::topic::{RetainedTree, TopicFilter};
+use sluice_store::Change;
 use std::num::NonZeroU32;
 use std::ops::ControlFlow;
 use std::time::Instant;
@@ -30,8 +32,10 @@ pub(super) enum Kept {
     Cleared,
     /// It was empty and there was none.
     Nothing,
-    /// The limit is reached: delivered, but not retained; the topic keeps none.
+    /// The limit is reached: delivered, but not retained.
     Full,
+    /// The same, and the one that was there is gone.
+    FullAndCleared,
 }
 
 impl Retained {
@@ -78,7 +82,7 @@ impl Retained {
                 return Kept::Stored;
             }
             let cleared = self.clear(topic);
-            return if expired { cleared } else { Kept::Full };
+            return if expired { cleared } else { Kept::FullAndCleared };
         }
         if messages >= messages_max || bytes_before + bytes > bytes_max {
             return Kept::Full;
@@ -108,11 +112,20 @@ impl Retained {
 
     fn matching(&self, filter: &TopicFilter) -> Vec<Message> {
         let mut found = Vec::new();
-        self.tree.matches(filter.filter(), &mut |message: &Message| {
+        self.each(filter, |message| {
             found.push(message.clone());
             ControlFlow::Continue(())
         });
         found
+    }
+
+    /// Shows every message whose topic matches, expired ones too.
+    pub(super) fn each(&self, filter: &TopicFilter, mut visit: impl FnMut(&Message) -> ControlFlow<()>) {
+        self.tree.matches(filter.filter(), &mut visit);
+    }
+
+    pub(super) fn remove(&mut self, topic: &str) {
+        self.clear(topic);
     }
 }
 
@@ -163,11 +176,18 @@ impl Hub {
         })
     }
 
-    /// The next deliveries of a replay: as many as the room allows, the first one in any case.
+    /// Puts the next messages of a replay into the queue: as many as the room allows, the first one in any case.
     ///
     /// A message that was replaced meanwhile is skipped: its successor went to the subscription as a live message,
     /// and an older value must not follow it.
-    pub fn replay_next(&self, replay: &mut Replay, room: Room, now: Instant) -> Vec<Delivery> {
+    pub fn replay_next(&self, replay: &mut Replay, cell: &SessionCell, room: Room, now: Instant) {
+        let deliveries = self.replayed(replay, room, now);
+        for delivery in deliveries {
+            self.queue(cell, delivery);
+        }
+    }
+
+    fn replayed(&self, replay: &mut Replay, room: Room, now: Instant) -> Vec<Delivery> {
         let retained = self.inner.retained.lock();
         let ids = replay
             .id
@@ -186,34 +206,51 @@ impl Hub {
                 qos: replay.options.qos.min(message.qos()),
                 retain: true, // [MQTT-3.3.1-9]
                 subscription_ids: ids.clone(),
+                place: None,
                 message,
             });
         }
         deliveries
     }
 
+    /// Queues a delivery for one session alone, and tells the store of it if it keeps the session.
+    fn queue(&self, cell: &SessionCell, mut delivery: Delivery) {
+        let mut filing = Filing::new(&self.inner.store);
+        let seq = filing.seq(cell, delivery.qos);
+        let message = delivery.message.clone();
+        let copy = Copy {
+            qos: delivery.qos,
+            retain_as_published: true,
+            ids: delivery.subscription_ids.clone(),
+        };
+        let mut state = cell.lock();
+        delivery.place = seq.and_then(|seq| state.session.place(seq));
+        let place = delivery.place;
+        let (_, is_taken) = state.queue(delivery);
+        state.wake();
+        drop(state);
+        if let Some(place) = place.filter(|_| is_taken) {
+            filing.taken(cell, &copy, copy.qos, true, place);
+        }
+        filing.end(&message);
+    }
+
     /// Removes expired retained messages, a slice of the topics at a time; true when the sweep came round.
     pub fn sweep_retained(&self, now: Instant) -> bool {
-        let mut cleared = Vec::new();
-        let done = {
-            let mut retained = self.inner.retained.lock();
-            let mut freed = 0;
-            let done = retained.tree.sweep(SWEEP_TOPICS, &mut |message: &Message| {
-                let keep = message.expires_at().is_none_or(|at| at > now);
-                if !keep {
-                    freed += message.wire_bytes() as u64;
-                    cleared.push(message.clone());
-                }
-                keep
-            });
-            retained.bytes = retained.bytes.saturating_sub(freed);
-            if freed > 0 {
-                self.report_retained(&retained);
+        let mut retained = self.inner.retained.lock();
+        let mut freed = 0;
+        let done = retained.tree.sweep(SWEEP_TOPICS, &mut |message: &Message| {
+            let keep = message.expires_at().is_none_or(|at| at > now);
+            if !keep {
+                freed += message.wire_bytes() as u64;
+                let topic = message.topic().to_owned();
+                self.inner.store.submit(Change::RetainedCleared(topic));
             }
-            done
-        };
-        for message in &cleared {
-            self.inner.store.append(Record::RetainedCleared(message.topic()));
+            keep
+        });
+        retained.bytes = retained.bytes.saturating_sub(freed);
+        if freed > 0 {
+            self.report_retained(&retained);
         }
         done
     }

@@ -3,15 +3,16 @@
 use super::Hub;
 use super::Routes;
 use super::cell::{Copy, Offered, Route, SessionCell};
+use super::filing::Filing;
 use super::retained::Replay;
 use crate::event::Event;
 use crate::report;
-use crate::store::Record;
 use sluice_mqtt::message::Message;
 use sluice_mqtt::packet::{QoS, RetainHandling, SubscriptionOptions};
 use sluice_mqtt::session::SubscriptionIds;
 use sluice_mqtt::text::Text;
 use sluice_mqtt::topic::{SharedGroup, Subscribers, TopicFilter, levels};
+use sluice_store::Ticket;
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::num::NonZeroU32;
@@ -21,6 +22,8 @@ use std::sync::Arc;
 pub struct Subscribed {
     /// The retained messages the client is to be sent, if any.
     pub replay: Option<Replay>,
+    /// When this is durable, the client may be told.
+    pub ticket: Ticket,
 }
 
 /// Why a subscription was not made.
@@ -79,7 +82,7 @@ impl Hub {
             self.change_routes(|routes| routes.remove(&full, cell.number));
             return Err(SubscribeError::Gone);
         }
-        self.inner.store.append(Record::Subscribed(&cell.key, filter));
+        let ticket = self.save_subscription(cell, filter.as_str(), Some((options, id)));
         let wanted = match options.retain_handling {
             RetainHandling::Send => true,
             RetainHandling::SendIfNew => is_new,
@@ -88,27 +91,25 @@ impl Hub {
         let replay = (wanted && full.share().is_none())
             .then(|| self.replay(&full, options, id))
             .flatten();
-        Ok(Subscribed { replay })
+        Ok(Subscribed { replay, ticket })
     }
 
-    /// Ends the subscription with exactly this filter [MQTT-3.10.4-1]; false if there was none.
-    pub fn unsubscribe(&self, cell: &SessionCell, filter: &TopicFilter) -> bool {
+    /// Ends the subscription with exactly this filter [MQTT-3.10.4-1]; when the result is durable, the client may be
+    /// told. `None` if there was none.
+    pub fn unsubscribe(&self, cell: &SessionCell, filter: &TopicFilter) -> Option<Ticket> {
         if !cell.lock().subscriptions.remove(filter.as_str()) {
-            return false;
+            return None;
         }
         if let Some(full) = mounted(filter, &cell.key.mountpoint) {
             self.change_routes(|routes| routes.remove(&full, cell.number));
         }
-        let gone = Record::Unsubscribed(&cell.key, filter.text());
-        self.inner.store.append(gone);
-        true
+        Some(self.save_subscription(cell, filter.as_str(), None))
     }
 
     /// Ends what a session that has ended was subscribed to.
     pub(super) fn unsubscribe_all(&self, cell: &SessionCell, filters: BTreeSet<Box<str>>) {
         for filter in filters {
-            let filter = Text::try_from(String::from(filter)).ok();
-            let filter = filter.and_then(|text| TopicFilter::new(text).ok());
+            let filter = parse_filter(&filter);
             let full = filter
                 .as_ref()
                 .and_then(|filter| mounted(filter, &cell.key.mountpoint));
@@ -129,7 +130,7 @@ impl Hub {
         routes.get(&full, cell.number).map(|route| route.options)
     }
 
-    fn change_routes<T>(&self, change: impl FnOnce(&mut Routes) -> T) {
+    pub(super) fn change_routes<T>(&self, change: impl FnOnce(&mut Routes) -> T) {
         let mut routes = self.inner.routes.write();
         // What was replaced or removed may be the last reference to a session: it is dropped without the lock.
         let old = change(&mut routes);
@@ -140,11 +141,12 @@ impl Hub {
     }
 
     /// Gives every matching session its copy.
-    pub(super) fn dispatch(&self, message: &Message) -> Routed {
+    pub(super) fn dispatch<'a>(&'a self, message: &Message, filing: &mut Filing<'a>) -> Routed {
         let routes = self.inner.routes.read();
         let mut round = Round {
             hub: self,
             message,
+            filing,
             routed: Routed::default(),
         };
         // One matching node, the usual case, needs neither memory nor a search for overlaps.
@@ -189,16 +191,19 @@ pub(super) struct Routed {
     pub(super) sessions: usize,
     /// Percent, of the fullest queue it joined that is more than half full and has a connection; else 0.
     pub(super) crowding: u8,
+    /// When this is durable, so is all that was routed.
+    pub(super) ticket: Ticket,
 }
 
 /// One message on its way to everybody.
-struct Round<'a> {
-    hub: &'a Hub,
+struct Round<'a, 'hub> {
+    hub: &'hub Hub,
     message: &'a Message,
+    filing: &'a mut Filing<'hub>,
     routed: Routed,
 }
 
-impl Round<'_> {
+impl Round<'_, '_> {
     fn offer_one(&mut self, route: &Route) {
         if route.options.no_local && self.message.publisher() == route.cell.number {
             return;
@@ -211,7 +216,7 @@ impl Round<'_> {
             retain_as_published: route.options.retain_as_published,
             ids,
         };
-        self.offer(&route.cell, copy);
+        self.offer(&route.cell, &copy);
     }
 
     /// Several subscriptions of one session: one copy at the highest QoS with all identifiers
@@ -238,7 +243,7 @@ impl Round<'_> {
             retain_as_published,
             ids,
         };
-        self.offer(&first.cell, copy);
+        self.offer(&first.cell, &copy);
     }
 
     /// One member of the group takes the message: the next connected one, else the next that can keep it.
@@ -258,24 +263,32 @@ impl Round<'_> {
                 .map_or(SubscriptionIds::None, |id| SubscriptionIds::One(id.get())),
         };
         for (_, route) in turn() {
-            if route.cell.lock().is_online() && self.offer(&route.cell, copy(route)) {
+            if route.cell.lock().is_online() && self.offer(&route.cell, &copy(route)) {
                 return;
             }
         }
         let keeps = |route: &Route| route.options.qos.min(message.qos()) > QoS::AtMostOnce;
         for (_, route) in turn() {
-            if keeps(route) && self.offer(&route.cell, copy(route)) {
+            if keeps(route) && self.offer(&route.cell, &copy(route)) {
                 return;
             }
         }
     }
 
     /// False: the session does not take it.
-    fn offer(&mut self, cell: &SessionCell, copy: Copy) -> bool {
-        match cell.offer(self.message, copy) {
+    fn offer(&mut self, cell: &SessionCell, copy: &Copy) -> bool {
+        let qos = copy.qos.min(self.message.qos());
+        let seq = self.filing.seq(cell, qos);
+        let (offered, place) = cell.offer(self.message, copy, seq);
+        if let Some(place) = place {
+            let retain = copy.retain_as_published && self.message.retain();
+            self.filing.taken(cell, copy, qos, retain, place);
+        }
+        match offered {
             Offered::NotTaken => return false,
             Offered::Queued { crowding } => self.routed.crowding = self.routed.crowding.max(crowding),
             Offered::Dropped(count) => {
+                self.hub.save_offline_changes(cell);
                 self.hub
                     .inner
                     .metrics
@@ -291,6 +304,11 @@ impl Round<'_> {
         self.routed.sessions += 1;
         true
     }
+}
+
+/// A filter that was accepted before.
+pub(super) fn parse_filter(text: &str) -> Option<TopicFilter> {
+    TopicFilter::new(Text::try_from(text).ok()?).ok()
 }
 
 /// The filter behind its mount point: `$share/g/t` under `a/` is `$share/g/a/t`.

@@ -1,6 +1,7 @@
 //! `$SYS` topics: the broker's figures as retained messages, under the names operators know from other brokers.
 
 use super::Hub;
+use super::filing::Filing;
 use bytes::Bytes;
 use sluice_mqtt::message::Message;
 use sluice_mqtt::packet::QoS;
@@ -28,8 +29,8 @@ impl Hub {
         let now = Instant::now();
         let payload = Bytes::copy_from_slice(value.as_bytes());
         let message = Message::own(topic, payload, QoS::AtMostOnce, true);
-        self.retain(&message, now);
-        self.dispatch(&message);
+        self.keep_own(&message, now);
+        self.dispatch(&message, &mut Filing::new(&self.inner.store));
     }
 
     fn sys_values(&self, uptime: Duration) -> Vec<(&'static str, String)> {

@@ -222,6 +222,7 @@ mod tests {
             address: "192.0.2.1",
             port: 40_001,
             listener: "default",
+            ..Origin::default()
         };
         let text = Some("not yours");
         let refusal = Refusal {

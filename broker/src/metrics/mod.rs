@@ -4,14 +4,18 @@
 //! Refusals, faults and protocol errors are counted by [`crate::event::Events`]; traffic by whoever moves it.
 
 mod exposition;
+mod shed;
+mod storage;
+mod tls;
 
 pub use exposition::Exposition;
+pub use shed::{Shed, ShedCounter};
+pub use storage::StoreMetrics;
+pub use tls::{ExpiryByFile, HandshakeFailure, TlsMetrics};
 
-use parking_lot::Mutex;
 use std::cell::Cell;
-use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 /// Counters only grow; a rate is for the reader to compute. Increments from several threads touch different cache
 /// lines, reading adds them up.
@@ -124,10 +128,12 @@ pub struct Metrics {
     pub connections_current: Gauge,
     /// Sockets accepted.
     pub connections_total: Counter,
-    /// *event*: sockets closed unread: `limits.connections_max` is reached or their address is banned.
-    pub connections_shed: Counter,
-    /// *event*: TLS handshakes that came to nothing.
-    pub tls_handshakes_failed: Counter,
+    /// *event*: connections closed before a byte of MQTT was looked at.
+    pub connections_shed: ShedCounter,
+    /// Connections that a proxy opened to see whether somebody answers.
+    pub proxy_checks: Counter,
+    /// Encryption.
+    pub tls: TlsMetrics,
     /// *event*: CONNECTs refused.
     pub connects_refused: Counter,
     /// *event*: PUBLISHes refused.
@@ -150,6 +156,8 @@ pub struct Metrics {
     pub messages_dropped_memory: Counter,
     /// Messages a policy acknowledged and forgot.
     pub messages_dropped_policy: Counter,
+    /// What the store does.
+    pub store: StoreMetrics,
     /// *event*: connections that were made to wait at least once.
     pub clients_throttled: Counter,
     /// Time for which sockets were left unread because of a limit.
@@ -188,12 +196,12 @@ pub struct Metrics {
     pub policy_faults: Counter,
     /// *event*: policy sets that were refused.
     pub policy_rejections: Counter,
+    /// *event*: times that what policies know of a session was too much to be remembered.
+    pub policy_sessions_forgotten: Counter,
     /// *event*: number of the policy set in force.
     pub policy_generation: Gauge,
     /// *event*: log lines that the rate limit kept back.
     pub log_lines_suppressed: Counter,
-    /// Listeners that encrypt, in order, with the end of their certificates' validity in seconds of Unix time.
-    certificates: Mutex<BTreeMap<String, u64>>,
 }
 
 impl Default for Metrics {
@@ -202,8 +210,9 @@ impl Default for Metrics {
             started: Instant::now(),
             connections_current: Gauge::default(),
             connections_total: Counter::default(),
-            connections_shed: Counter::default(),
-            tls_handshakes_failed: Counter::default(),
+            connections_shed: ShedCounter::default(),
+            proxy_checks: Counter::default(),
+            tls: TlsMetrics::default(),
             connects_refused: Counter::default(),
             publishes_refused: Counter::default(),
             subscribes_refused: Counter::default(),
@@ -215,6 +224,7 @@ impl Default for Metrics {
             messages_dropped_too_large: Counter::default(),
             messages_dropped_memory: Counter::default(),
             messages_dropped_policy: Counter::default(),
+            store: StoreMetrics::default(),
             clients_throttled: Counter::default(),
             throttled_in: Counter::default(),
             throttled_out: Counter::default(),
@@ -234,19 +244,14 @@ impl Default for Metrics {
             memory_limit: Gauge::default(),
             policy_faults: Counter::default(),
             policy_rejections: Counter::default(),
+            policy_sessions_forgotten: Counter::default(),
             policy_generation: Gauge::default(),
             log_lines_suppressed: Counter::default(),
-            certificates: Mutex::default(),
         }
     }
 }
 
 impl Metrics {
-    /// Replaces the listeners that encrypt, each with the end of its certificate's validity in seconds of Unix time.
-    pub fn set_certificates(&self, certificates: BTreeMap<String, u64>) {
-        *self.certificates.lock() = certificates;
-    }
-
     /// Seconds since this broker was created.
     #[must_use]
     pub fn uptime_seconds(&self) -> u64 {
@@ -273,6 +278,7 @@ impl Metrics {
         self.render_traffic(&mut text);
         self.render_limits(&mut text);
         self.render_state(&mut text);
+        self.store.render(&mut text);
         self.render_policies(&mut text);
         text.into_string()
     }
@@ -290,28 +296,14 @@ impl Metrics {
             &[],
             self.connections_total.get(),
         );
+        self.connections_shed.render(text);
         text.counter(
-            "sluice_connections_shed_total",
-            "Sockets closed unread: connections_max is reached, or the address is banned.",
+            "sluice_proxy_checks_total",
+            "Connections that a proxy opened for itself, to see whether somebody answers.",
             &[],
-            self.connections_shed.get(),
+            self.proxy_checks.get(),
         );
-        text.counter(
-            "sluice_tls_handshakes_failed_total",
-            "TLS handshakes that came to nothing.",
-            &[],
-            self.tls_handshakes_failed.get(),
-        );
-        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-        let now = now.map_or(0, |now| now.as_secs());
-        for (listener, expires) in &*self.certificates.lock() {
-            text.gauge(
-                "sluice_tls_certificate_expires_seconds",
-                "Seconds until the listener's certificate expires.",
-                &[("listener", listener)],
-                expires.saturating_sub(now),
-            );
-        }
+        self.tls.render(text);
         text.counter(
             "sluice_connects_refused_total",
             "CONNECTs refused.",
@@ -490,6 +482,12 @@ impl Metrics {
             "Policy sets that were refused at load.",
             &[],
             self.policy_rejections.get(),
+        );
+        text.counter(
+            "sluice_policy_sessions_forgotten_total",
+            "Times that what policies know of a session was too much to be remembered.",
+            &[],
+            self.policy_sessions_forgotten.get(),
         );
     }
 }

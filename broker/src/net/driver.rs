@@ -2,6 +2,7 @@
 
 use super::enforced::Enforced;
 use super::handshake::{self, Entered};
+use super::held::HeldBack;
 use super::link::{Link, Read, Socket};
 use super::terms::{self, Identity};
 use super::{Shared, requests};
@@ -24,14 +25,16 @@ use std::time::{Duration, Instant};
 
 /// Longest pause of a publisher when memory is short; then it is looked at anew.
 const MEMORY_PAUSE_MAX: Duration = Duration::from_secs(1);
+/// How long a publisher is left unread when the store has more to write than it may; then it is looked at anew.
+const CONGESTION_PAUSE: Duration = Duration::from_millis(10);
 /// How long a client may take to read its last packet.
 const FAREWELL: Duration = Duration::from_secs(2);
 
-/// Serves one accepted socket until it is closed.
+/// Serves one accepted socket until it is closed. The CONNECT must be complete at `connect_by`.
 ///
 /// What only the beginning and the end need is boxed, so that an idle connection does not hold room for it.
-pub(super) async fn serve<S: Socket>(socket: S, shared: Arc<Shared>, peer: Arc<Peer>) {
-    let Some(mut client) = Box::pin(enter(socket, shared, peer)).await else {
+pub(super) async fn serve<S: Socket>(socket: S, shared: Arc<Shared>, peer: Arc<Peer>, connect_by: Instant) {
+    let Some(mut client) = Box::pin(enter(socket, shared, peer, connect_by)).await else {
         return;
     };
     // A client that comes in while the others are being told to go would not be told.
@@ -44,9 +47,15 @@ pub(super) async fn serve<S: Socket>(socket: S, shared: Arc<Shared>, peer: Arc<P
 }
 
 /// From the first byte to an admitted client; `None`: it did not get in, and knows.
-async fn enter<S: Socket>(socket: S, shared: Arc<Shared>, peer: Arc<Peer>) -> Option<Box<Client<S>>> {
-    let config = shared.connection_config(&peer.listener);
-    let conn = Connection::new(config, Instant::now());
+async fn enter<S: Socket>(
+    socket: S,
+    shared: Arc<Shared>,
+    peer: Arc<Peer>,
+    connect_by: Instant,
+) -> Option<Box<Client<S>>> {
+    let now = Instant::now();
+    let config = shared.connection_config(&peer.listener, connect_by.saturating_duration_since(now));
+    let conn = Connection::new(config, now);
     let mut link = Link::new(socket, conn, Arc::clone(&shared.metrics));
     let mut stopping = shared.stopping.clone();
     let entered = tokio::select! {
@@ -75,6 +84,7 @@ pub(super) struct Client<S> {
     /// A re-authentication that waits for the client's answer.
     pub(super) judging: Option<Box<Judging>>,
     pub(super) replays: VecDeque<Replay>,
+    pub(super) held_back: HeldBack,
     /// Nothing is read before, nor what was read looked at: a policy, or the state of the broker, makes it wait.
     paused_until: Option<Instant>,
     /// The same for a limit.
@@ -154,6 +164,7 @@ impl<S: Socket> Client<S> {
             identity,
             judging: None,
             replays: VecDeque::new(),
+            held_back: HeldBack::default(),
             paused_until: None,
             held_until: None,
             is_unread: false,
@@ -197,7 +208,7 @@ impl<S: Socket> Client<S> {
 
     async fn handle_input(&mut self) -> Option<End> {
         let now = Instant::now();
-        while self.link.may_read() && self.held_until.is_none() && self.paused_until.is_none() {
+        while self.may_read() && self.held_until.is_none() && self.paused_until.is_none() {
             self.held_until = self.governor.next_packet_at(now);
             if self.held_until.is_some() {
                 break;
@@ -229,6 +240,10 @@ impl<S: Socket> Client<S> {
     fn spare_memory(&mut self, now: Instant) {
         #[allow(clippy::cast_precision_loss, reason = "a batch is small")]
         let published = std::mem::take(&mut self.published_bytes) as f64;
+        // The disk takes less than comes: more would only wait in memory.
+        if published > 0.0 && self.shared.hub.store().is_congested() {
+            self.pause(now + CONGESTION_PAUSE);
+        }
         if published > 0.0
             && let Some(per_second) = self.shared.memory.publisher_rate()
         {
@@ -271,6 +286,9 @@ impl<S: Socket> Client<S> {
                 text: "the connection has lasted as long as it may",
             })));
         }
+        if let Err(stop) = self.say_durable(cx.waker(), now) {
+            return Poll::Ready(Turn::End(End::Broker(stop)));
+        }
         let send_at = match self.send(cx, now) {
             Ok(send_at) => send_at,
             Err(end) => return Poll::Ready(Turn::End(end)),
@@ -293,6 +311,11 @@ impl<S: Socket> Client<S> {
         self.link.poll_timer(deadline, cx).map(|()| Turn::Timer)
     }
 
+    /// Whether the client takes what it is sent, and waits for few enough answers, to be read from.
+    fn may_read(&mut self) -> bool {
+        self.link.may_read() && self.held_back.may_read()
+    }
+
     /// Reads, if that is allowed.
     ///
     /// # Errors
@@ -308,7 +331,7 @@ impl<S: Socket> Client<S> {
                 return Ok(Turn::Input);
             }
         }
-        if !self.link.may_read() {
+        if !self.may_read() {
             return Err(None);
         }
         let bytes_max = self.governor.may_read(now).map_err(Some)?;

@@ -3,9 +3,9 @@
 use super::Shared;
 use super::enforced::Enforced;
 use super::link::{Link, Socket};
-use super::terms;
+use super::{identity, terms};
 use crate::event::Event as Fact;
-use crate::hub::{Attach, AttachError, Attached, Caller};
+use crate::hub::{Attach, AttachError, Attached, Caller, Detach};
 use crate::memory::Pressure;
 use crate::policy::verdict::{Admission, Decision, Peer, PublishVerdict, Refusal};
 use crate::policy::{Gate, Judging, Step};
@@ -14,7 +14,7 @@ use sluice_mqtt::conn::Event;
 use sluice_mqtt::packet::{ConnAck, Connect, Version, Will};
 use sluice_mqtt::reason::ReasonCode;
 use sluice_mqtt::text::Text;
-use sluice_mqtt::will;
+use sluice_mqtt::will::{self, Ending};
 use std::num::NonZeroU16;
 use std::sync::Arc;
 use std::time::Instant;
@@ -34,7 +34,7 @@ pub(super) async fn enter<S: Socket>(
     shared: &Shared,
     peer: &Arc<Peer>,
 ) -> Option<Entered> {
-    let connect = match link.converse().await {
+    let mut connect = match link.converse().await {
         Ok(Some(Event::Connect(connect))) => connect,
         Ok(Some(Event::Closed(cause))) => {
             shared.events.emit(Fact::ProtocolError {
@@ -46,6 +46,12 @@ pub(super) async fn enter<S: Socket>(
         }
         Ok(_) | Err(_) => return None,
     };
+    let mut assigned = connect.client_id.is_empty().then(terms::assigned_client_id);
+    let rule = shared.identity_rule(&peer.listener);
+    if let Err(refusal) = identity::assume(rule, peer, &mut connect, &mut assigned) {
+        refuse(link, shared, peer, &connect, &refusal);
+        return None;
+    }
     let caller = Caller {
         username: connect.username.as_deref().map(Into::into),
         principal: None,
@@ -61,12 +67,11 @@ pub(super) async fn enter<S: Socket>(
         );
         return None;
     }
-    let assigned = connect.client_id.is_empty().then(terms::assigned_client_id);
     let request = terms::connect_request(&connect, shared.hub.new_number(), assigned.clone(), peer);
     match decide(link, shared.policies.connect(Arc::new(request))).await? {
         Decision::Admit { gate, admission } => {
             let client = (*connect, assigned, caller);
-            admit(link, shared, peer, client, (*gate, &admission))
+            Box::pin(admit(link, shared, peer, client, (*gate, &admission))).await
         }
         Decision::Deny(refusal) => {
             refuse(link, shared, peer, &connect, &refusal);
@@ -103,7 +108,7 @@ fn refuse<S>(link: &mut Link<S>, shared: &Shared, peer: &Peer, connect: &Connect
     link.conn.refuse(connack);
 }
 
-fn admit<S: Socket>(
+async fn admit<S: Socket>(
     link: &mut Link<S>,
     shared: &Shared,
     peer: &Peer,
@@ -118,6 +123,11 @@ fn admit<S: Socket>(
         refuse(link, shared, peer, &connect, &refusal);
         return None;
     }
+    let expiry_seconds = enforced.session_expiry_seconds(&connect);
+    let will = connect
+        .will
+        .take()
+        .map(|will| Box::new(terms::detach_will(will, enforced.will_delay_seconds_max)));
     let attach = Attach {
         key: terms::session_key(client_id, gate.mountpoint()),
         caller: Caller {
@@ -126,29 +136,34 @@ fn admit<S: Socket>(
         },
         judged: gate.session(),
         clean_start: connect.clean_start,
-        expiry_seconds: enforced.session_expiry_seconds(&connect),
+        expiry_seconds,
         receive_max: connect.receive_max.map_or(u16::MAX, NonZeroU16::get),
         session_limits: enforced.session_limits(),
         subscriptions_max: enforced.subscriptions_max,
         may_create: shared.memory.pressure() < Pressure::Closed,
+        gate: Some(&gate),
+        will: will.as_deref(),
     };
     let attached = match shared.hub.attach(attach, Instant::now()) {
         Ok(attached) => attached,
         Err(error) => {
-            let refusal = match error {
-                AttachError::Banned(text) => terms::refusal(ReasonCode::BANNED, &text),
-                AttachError::NoNewSessions => terms::refusal(
-                    ReasonCode::SERVER_BUSY,
-                    "memory_limit is near: only clients that have a session are let in",
-                ),
-                AttachError::TooManySessions => {
-                    terms::refusal(ReasonCode::QUOTA_EXCEEDED, "limits.sessions_max is reached")
-                }
-            };
-            refuse(link, shared, peer, &connect, &refusal);
+            refuse(link, shared, peer, &connect, &no_session(&error));
             return None;
         }
     };
+    if shared.hub.store().wait(attached.ticket).await.is_err() {
+        let left = Detach {
+            gate,
+            will: None,
+            ending: Ending::Lost,
+            expiry_seconds,
+            reason: ReasonCode::SERVER_UNAVAILABLE,
+        };
+        let now = Instant::now();
+        shared.hub.detach(&attached.cell, attached.connection, left, now);
+        refuse(link, shared, peer, &connect, &no_session(&AttachError::NotStored));
+        return None;
+    }
     let assigned = assigned.and_then(|id| Text::try_from(id).ok());
     let connack = terms::connack(&connect, admission, &enforced, assigned, attached.session_present);
     link.conn
@@ -160,10 +175,6 @@ fn admit<S: Socket>(
         version: terms::version_name(connect.version),
         resumed: attached.session_present,
     });
-    let will = connect
-        .will
-        .take()
-        .map(|will| Box::new(terms::detach_will(will, enforced.will_delay_seconds_max)));
     Some(Entered {
         attached,
         gate,
@@ -171,6 +182,23 @@ fn admit<S: Socket>(
         enforced,
         identity: terms::Identity::new(&connect),
     })
+}
+
+/// Why a client that was admitted does not get in.
+fn no_session(error: &AttachError) -> Refusal {
+    match error {
+        AttachError::Banned(text) => terms::refusal(ReasonCode::BANNED, text),
+        AttachError::NoNewSessions => terms::refusal(
+            ReasonCode::SERVER_BUSY,
+            "memory_limit is near: only clients that have a session are let in",
+        ),
+        AttachError::TooManySessions => {
+            terms::refusal(ReasonCode::QUOTA_EXCEEDED, "limits.sessions_max is reached")
+        }
+        AttachError::NotStored => {
+            terms::refusal(ReasonCode::SERVER_UNAVAILABLE, "the session cannot be stored now")
+        }
+    }
 }
 
 /// A will must be one the client could publish itself [MQTT-3.2.2-12], [MQTT-3.2.2-13].

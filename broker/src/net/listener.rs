@@ -1,11 +1,10 @@
 //! Listening sockets.
 
-use super::{Shared, Workers};
+use super::{Shared, Workers, entrance};
 use crate::config::Listener;
 use crate::event::Event;
-use crate::hub::Caller;
+use crate::metrics::Shed;
 use crate::policy::verdict::Peer;
-use crate::report;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
@@ -143,21 +142,21 @@ async fn admit(shared: &Shared, workers: &mut Workers, listener: &str, socket: T
         listener: listener.to_string(),
         ..Peer::default()
     });
-    let caller = Caller {
-        address: Some(ip),
-        ..Caller::default()
+    let Some(door) = shared.door(listener) else {
+        return;
     };
-    if let Some(text) = shared.hub.banned("", &caller) {
-        let (origin, text) = (report::origin(&peer), &*text);
-        shared.events.emit(Event::ConnectionShed { origin, text });
+    if door.proxies.protocol {
+        if !door.proxies.trusted.iter().any(|network| network.contains(ip)) {
+            let text = "it is none of the listener's trusted_proxies";
+            entrance::shed(shared, &peer, Shed::ProxyUntrusted, text);
+            return;
+        }
+    } else if entrance::welcome(&peer, shared).is_none() {
         return;
     }
     if shared.metrics.connections_current.get() >= u64::from(shared.hub.limits().connections_max) {
-        let origin = report::origin(&peer);
-        shared.events.emit(Event::ConnectionShed {
-            origin,
-            text: "limits.connections_max is reached",
-        });
+        let text = "limits.connections_max is reached";
+        entrance::shed(shared, &peer, Shed::ConnectionsMax, text);
         return;
     }
     // Without it small packets wait for the peer's delayed acknowledgement.

@@ -2,9 +2,13 @@
 
 mod driver;
 mod enforced;
+mod entrance;
 mod handshake;
+mod held;
+mod identity;
 mod link;
 mod listener;
+mod proxy;
 mod requests;
 mod sending;
 mod terms;
@@ -14,11 +18,11 @@ mod worker;
 pub use listener::{ListenError, Listeners};
 pub use worker::Workers;
 
-use crate::config::{Config, Listener};
+use crate::config::{Config, IdentityRule, Listener, Proxies};
 use crate::event::Events;
 use crate::hub::Hub;
 use crate::memory::Memory;
-use crate::metrics::Metrics;
+use crate::metrics::{ExpiryByFile, Metrics};
 use crate::policy::Policies;
 use crate::policy::budget::Budget;
 use crate::throttle::{Governor, SharedRates};
@@ -44,7 +48,7 @@ pub struct Shared {
     /// Turns true when the broker stops.
     pub stopping: watch::Receiver<bool>,
     /// By listener name.
-    pub doors: Arc<ArcSwap<HashMap<String, Door>>>,
+    pub doors: Arc<ArcSwap<HashMap<String, Arc<Door>>>>,
     /// What all clients together may use.
     pub total: Arc<SharedRates>,
     /// How near the broker is to its memory limit.
@@ -56,6 +60,8 @@ pub struct Shared {
 pub struct Door {
     /// Versions it speaks.
     pub versions: Vec<Version>,
+    /// Who may speak for clients.
+    pub proxies: Proxies,
     /// From accept, or the end of the TLS handshake, to CONNECT.
     pub connect_timeout: Duration,
     /// What each client may use here.
@@ -64,6 +70,8 @@ pub struct Door {
     pub total: Arc<SharedRates>,
     /// How it encrypts; `None`: not at all.
     pub tls: Option<tls::Acceptor>,
+    /// What the certificates of its clients say of who they are.
+    pub identity: Option<IdentityRule>,
 }
 
 impl Shared {
@@ -81,7 +89,7 @@ impl Shared {
         let total = Arc::<SharedRates>::default();
         total.set(&enforced::rates(&config.total), Instant::now());
         let doors = doors(config, acceptors, &HashMap::new());
-        show_certificates(&doors, &metrics);
+        show_expiries(&doors, &metrics);
         Self {
             hub,
             policies,
@@ -97,10 +105,27 @@ impl Shared {
     /// Puts another configuration in force, for connections that are open and those to come; the listeners' addresses
     /// stay. A listener without an acceptor of its own keeps the one it has.
     pub fn apply(&self, config: &Config, acceptors: &tls::Acceptors) {
-        let doors = doors(config, acceptors, &self.doors.load());
-        show_certificates(&doors, &self.metrics);
-        self.doors.store(Arc::new(doors));
+        self.apply_encryption(config, acceptors);
         self.put_in_force(config);
+    }
+
+    /// [`Shared::apply`] when nothing has changed but the files of encryption: only connections to come see it.
+    pub fn apply_encryption(&self, config: &Config, acceptors: &tls::Acceptors) {
+        let doors = doors(config, acceptors, &self.doors.load());
+        show_expiries(&doors, &self.metrics);
+        self.doors.store(Arc::new(doors));
+    }
+
+    /// How each listener encrypts now.
+    #[must_use]
+    pub fn acceptors(&self) -> tls::Acceptors {
+        let mut acceptors = tls::Acceptors::default();
+        for (name, door) in &**self.doors.load() {
+            if let Some(acceptor) = &door.tls {
+                acceptors.insert(name.clone(), acceptor.clone());
+            }
+        }
+        acceptors
     }
 
     /// [`Shared::apply`] when nothing has changed but limits: every listener encrypts as it did.
@@ -124,18 +149,22 @@ impl Shared {
         Governor::new(listener.unwrap_or_default(), Arc::clone(&self.total))
     }
 
-    /// How a listener encrypts from now on.
-    fn acceptor(&self, listener: &str) -> Option<tls::Acceptor> {
-        self.doors.load().get(listener)?.tls.clone()
+    /// What a listener demands from now on; `None`: nobody comes in.
+    fn door(&self, listener: &str) -> Option<Arc<Door>> {
+        self.doors.load().get(listener).cloned()
     }
 
-    fn connection_config(&self, listener: &str) -> ConnectionConfig {
-        let doors = self.doors.load();
-        let door = doors.get(listener);
+    /// How a listener's clients are named by their certificates.
+    fn identity_rule(&self, listener: &str) -> Option<IdentityRule> {
+        self.door(listener)?.identity
+    }
+
+    fn connection_config(&self, listener: &str, connect_timeout: Duration) -> ConnectionConfig {
+        let door = self.door(listener);
         ConnectionConfig {
             versions: door.map(|door| door.versions.clone()).unwrap_or_default(),
             connect_bytes_max: self.hub.limits().connect_bytes_max,
-            connect_timeout: door.map_or(Duration::from_secs(10), |door| door.connect_timeout),
+            connect_timeout,
         }
     }
 }
@@ -144,8 +173,8 @@ impl Shared {
 fn doors(
     config: &Config,
     acceptors: &tls::Acceptors,
-    before: &HashMap<String, Door>,
-) -> HashMap<String, Door> {
+    before: &HashMap<String, Arc<Door>>,
+) -> HashMap<String, Arc<Door>> {
     let door = |listener: &Listener| {
         let before = before.get(&listener.name);
         let tls_before = before.and_then(|door| door.tls.as_ref());
@@ -159,20 +188,25 @@ fn doors(
         total.set(&enforced::rates(&listener.total), Instant::now());
         let door = Door {
             versions: listener.versions.clone(),
+            proxies: listener.proxies.clone(),
             connect_timeout: listener.connect_timeout,
             limits: listener.limits,
             total,
             tls,
+            identity: listener.tls.as_ref().and_then(|tls| tls.identity),
         };
-        Some((listener.name.clone(), door))
+        Some((listener.name.clone(), Arc::new(door)))
     };
     config.listeners.iter().filter_map(door).collect()
 }
 
-fn show_certificates(doors: &HashMap<String, Door>, metrics: &Metrics) {
-    let expiry = |(name, door): (&String, &Door)| {
-        let tls = door.tls.as_ref()?;
-        Some((name.clone(), tls.expires_unix_seconds()))
-    };
-    metrics.set_certificates(doors.iter().filter_map(expiry).collect());
+fn show_expiries(doors: &HashMap<String, Arc<Door>>, metrics: &Metrics) {
+    let (mut certificates, mut crls) = (ExpiryByFile::new(), ExpiryByFile::new());
+    for (listener, door) in doors {
+        let Some(tls) = &door.tls else { continue };
+        let of = |(file, end): (&str, u64)| ((listener.clone(), file.to_owned()), end);
+        certificates.extend(tls.certificates_expire().map(of));
+        crls.extend(tls.crls_expire().map(of));
+    }
+    metrics.tls.set_expiries(certificates, crls);
 }

@@ -2,6 +2,7 @@
 
 use super::driver::{Client, End};
 use super::enforced;
+use super::held::Held;
 use super::link::Socket;
 use super::terms;
 use crate::event::Event as Fact;
@@ -14,8 +15,9 @@ use crate::throttle::{Over, OverLimit, Take};
 use sluice_mqtt::conn::{Event, Received};
 use sluice_mqtt::packet::{QoS, SubAck, Subscribe, SubscriptionOptions, UnsubAck, Unsubscribe};
 use sluice_mqtt::reason::ReasonCode;
-use sluice_mqtt::session::{PubRecOutcome, Received2};
+use sluice_mqtt::session::{PubRecOutcome, Received2, Session};
 use sluice_mqtt::topic::TopicFilter;
+use sluice_store::{Health, Ticket};
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -28,9 +30,9 @@ pub(super) async fn handle<S: Socket>(client: &mut Client<S>, event: Event, now:
             client.cell.lock().session.puback(packet_id, reason);
         }
         Event::PubRec { packet_id, reason } => {
-            let outcome = client.cell.lock().session.pubrec(packet_id, reason);
+            let (outcome, ticket) = noted(client, |session| session.pubrec(packet_id, reason));
             match outcome {
-                PubRecOutcome::SendPubRel => client.link.conn.pubrel(packet_id, ReasonCode::SUCCESS),
+                PubRecOutcome::SendPubRel => client.say_when(ticket, Held::PubRel(packet_id), now),
                 PubRecOutcome::Ended => {}
                 PubRecOutcome::Unknown => {
                     client
@@ -44,16 +46,17 @@ pub(super) async fn handle<S: Socket>(client: &mut Client<S>, event: Event, now:
             client.cell.lock().session.pubcomp(packet_id);
         }
         Event::PubRel(packet_id) => {
-            let known = client.cell.lock().session.release(packet_id);
+            // The client may use the identifier again once it is told: until then the store must have forgotten it.
+            let (known, ticket) = noted(client, |session| session.release(packet_id));
             let reason = if known {
                 ReasonCode::SUCCESS
             } else {
                 ReasonCode::PACKET_IDENTIFIER_NOT_FOUND
             };
-            client.link.conn.pubcomp(packet_id, reason);
+            client.say_when(ticket, Held::PubComp(packet_id, reason), now);
         }
         Event::Subscribe(request) => return subscribe(client, request, now),
-        Event::Unsubscribe(request) => unsubscribe(client, request),
+        Event::Unsubscribe(request) => unsubscribe(client, request, now),
         Event::Reauthenticate(auth) => {
             let request = terms::reauthentication_request(
                 &client.identity,
@@ -90,13 +93,22 @@ fn publish<S: Socket>(client: &mut Client<S>, received: Received, now: Instant) 
     if let Some(packet_id) = exactly_once
         && client.cell.lock().session.receive_qos2(packet_id) == Received2::Duplicate
     {
-        client.link.conn.acknowledge_duplicate(received); // [MQTT-4.3.3-10]
+        // The first one may not be on disk yet.
+        let ((), ticket) = noted(client, |_| ());
+        client.say_when(ticket, Held::Acknowledge(received.discard()), now); // [MQTT-4.3.3-10]
         return None;
     }
     let end = match taken {
         Take::Over(over) => Err(exceeded(client, received, over)),
         Take::Pass if client.shared.memory.pressure() == Pressure::Full => {
-            Err(out_of_memory(client, received))
+            client.shared.metrics.messages_dropped_memory.inc();
+            let text = "there is no memory for its message, and before MQTT 5.0 no other way to say so";
+            Err(no_room(client, received, text))
+        }
+        Take::Pass if received.qos() > QoS::AtMostOnce && is_failing(client) => {
+            client.shared.metrics.store.refused.inc();
+            let text = "its message cannot be stored, and before MQTT 5.0 there is no other way to say so";
+            Err(no_room(client, received, text))
         }
         Take::Pass => judge_and_publish(client, received, now),
     };
@@ -152,7 +164,7 @@ fn judge_and_publish<S: Socket>(
     if let Some(received) = received {
         let published = client.shared.hub.publish(received.accept(), &client.cell, now);
         client.crowding = client.crowding.max(published.crowding);
-        client.link.conn.acknowledge(published.receipt);
+        client.say_when(published.ticket, Held::Acknowledge(published.receipt), now);
     }
     Ok(())
 }
@@ -246,9 +258,8 @@ fn exceeded<S: Socket>(client: &mut Client<S>, received: Received, over: Over) -
     }
 }
 
-/// What is done about a message that there is no memory for: what is acknowledged has a place, so this is not.
-fn out_of_memory<S: Socket>(client: &mut Client<S>, received: Received) -> Refused {
-    client.shared.metrics.messages_dropped_memory.inc();
+/// What is done about a message that there is no place for: what is acknowledged has one, so this is not.
+fn no_room<S: Socket>(client: &mut Client<S>, received: Received, text: &'static str) -> Refused {
     let can_be_told = received.qos() == QoS::AtMostOnce || client.link.conn.can_refuse_publish();
     if can_be_told {
         let refused = received.refuse(ReasonCode::QUOTA_EXCEEDED);
@@ -258,8 +269,21 @@ fn out_of_memory<S: Socket>(client: &mut Client<S>, received: Received) -> Refus
     drop(received.discard());
     Refused::Client(Stop {
         reason: ReasonCode::QUOTA_EXCEEDED,
-        text: "there is no memory for its message, and before MQTT 5.0 no other way to say so",
+        text,
     })
+}
+
+/// Whether the store cannot take what is to be acknowledged.
+fn is_failing<S: Socket>(client: &Client<S>) -> bool {
+    client.shared.hub.store().health() == Health::Failing
+}
+
+/// Does something with the session; also what to wait for until all it has noted is on disk.
+fn noted<S: Socket, T>(client: &Client<S>, act: impl FnOnce(&mut Session) -> T) -> (T, Ticket) {
+    let mut state = client.cell.lock();
+    let result = act(&mut state.session);
+    let ticket = client.shared.hub.settled(&client.cell, &mut state);
+    (result, ticket)
 }
 
 fn too_fast() -> Stop {
@@ -284,18 +308,26 @@ fn subscribe<S: Socket>(client: &mut Client<S>, request: Subscribe, now: Instant
     if client.shared.memory.pressure() == Pressure::Full {
         reasons.resize(request.filters.len(), ReasonCode::QUOTA_EXCEEDED);
     }
+    if client.cell.durable && is_failing(client) {
+        reasons.resize(request.filters.len(), ReasonCode::QUOTA_EXCEEDED);
+    }
+    let mut ticket = Ticket::NONE;
     for (filter, options) in request.filters.iter().skip(reasons.len()) {
         match subscribe_one(client, filter, *options, id) {
-            Ok(reason) => reasons.push(reason),
+            Ok((reason, stored)) => {
+                reasons.push(reason);
+                ticket = ticket.max(stored);
+            }
             Err(stop) => return Some(End::Broker(stop)),
         }
     }
-    client.link.conn.suback(SubAck {
+    let suback = SubAck {
         packet_id: request.packet_id,
         reason_string: None,
         user_properties: Vec::new(),
         reasons,
-    });
+    };
+    client.say_when(ticket, Held::SubAck(suback), now);
     None
 }
 
@@ -304,7 +336,7 @@ fn subscribe_one<S: Socket>(
     filter: &TopicFilter,
     mut options: SubscriptionOptions,
     id: Option<NonZeroU32>,
-) -> Result<ReasonCode, Stop> {
+) -> Result<(ReasonCode, Ticket), Stop> {
     let refusal = match client
         .gate
         .subscribe(filter.filter(), option_bits(options, filter.share().is_some()))
@@ -332,7 +364,7 @@ fn subscribe_one<S: Socket>(
         {
             Ok(subscribed) => {
                 client.replays.extend(subscribed.replay);
-                return Ok(granted(options));
+                return Ok((granted(options), subscribed.ticket));
             }
             Err(SubscribeError::TooMany) => terms::refusal(
                 ReasonCode::QUOTA_EXCEEDED,
@@ -345,7 +377,7 @@ fn subscribe_one<S: Socket>(
         },
     };
     client.subscribe_refused(filter, &refusal);
-    Ok(terms::reason(&refusal))
+    Ok((terms::reason(&refusal), Ticket::NONE))
 }
 
 fn granted(options: SubscriptionOptions) -> ReasonCode {
@@ -356,21 +388,23 @@ fn granted(options: SubscriptionOptions) -> ReasonCode {
     }
 }
 
-fn unsubscribe<S: Socket>(client: &mut Client<S>, request: Unsubscribe) {
-    let answer = |filter: &TopicFilter| {
-        if client.shared.hub.unsubscribe(&client.cell, filter) {
+fn unsubscribe<S: Socket>(client: &mut Client<S>, request: Unsubscribe, now: Instant) {
+    let mut ticket = Ticket::NONE;
+    let mut answer = |filter: &TopicFilter| match client.shared.hub.unsubscribe(&client.cell, filter) {
+        Some(stored) => {
+            ticket = ticket.max(stored);
             ReasonCode::SUCCESS
-        } else {
-            ReasonCode::NO_SUBSCRIPTION_EXISTED
         }
+        None => ReasonCode::NO_SUBSCRIPTION_EXISTED,
     };
-    let reasons = request.filters.iter().map(answer).collect();
-    client.link.conn.unsuback(UnsubAck {
+    let reasons = request.filters.iter().map(&mut answer).collect();
+    let unsuback = UnsubAck {
         packet_id: request.packet_id,
         reason_string: None,
         user_properties: Vec::new(),
         reasons,
-    });
+    };
+    client.say_when(ticket, Held::UnsubAck(unsuback), now);
 }
 
 /// Re-authentication (section 4.12.1): judged like a CONNECT while everything else goes on; a failure ends the

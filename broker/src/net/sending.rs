@@ -2,6 +2,7 @@
 
 use super::driver::{Client, End};
 use super::enforced;
+use super::held::{Held, must_wait};
 use super::link::{OUTPUT_FILL_BYTES, Socket};
 use crate::hub::{Account, Asked, Room, SessionState, Stop, Usage};
 use sluice_mqtt::conn::Delivered;
@@ -74,12 +75,19 @@ impl<S: Socket> Client<S> {
         let turn = may_deliver.unwrap_or(0).min(TURN_DELIVERIES);
         let mut left = turn;
         let mut has_more = true;
+        let mut held: Vec<Held> = Vec::new();
         while left > 0 && self.link.conn.output().len() < OUTPUT_FILL_BYTES {
             let Some(outgoing) = state.session.next(now) else {
                 has_more = false;
                 break;
             };
             left -= 1;
+            if cell.durable
+                && let Some(waits) = must_wait(&outgoing)
+            {
+                held.push(waits);
+                continue;
+            }
             let too_large = self.deliver(&outgoing, mount_bytes, now);
             if let Some(packet_id) = too_large {
                 state.session.oversized(packet_id); // [MQTT-3.1.2-25]
@@ -88,10 +96,18 @@ impl<S: Socket> Client<S> {
         if left == 0 && has_more {
             has_more = state.session.has_next();
         }
+        let ticket = match held.is_empty() {
+            true => self.shared.hub.save(&cell, &mut state),
+            false => self.shared.hub.settled(&cell, &mut state),
+        };
+        self.shared.hub.fetch(&cell, &mut state);
         // Whoever is held back, or has more to send than its socket takes, comes back by itself.
         state.park(waker, !has_more);
         let counters = state.session.counters();
         drop(state);
+        for held in held {
+            self.say_when(ticket, held, now);
+        }
         self.governor.delivered(turn - left, now);
         self.report_lost(counters);
         Ok(Filled {
@@ -102,7 +118,12 @@ impl<S: Socket> Client<S> {
     }
 
     /// Encodes one packet; `Some`: a message in flight that is too large for the client.
-    fn deliver(&mut self, outgoing: &Outgoing<'_>, mount_bytes: usize, now: Instant) -> Option<PacketId> {
+    pub(super) fn deliver(
+        &mut self,
+        outgoing: &Outgoing<'_>,
+        mount_bytes: usize,
+        now: Instant,
+    ) -> Option<PacketId> {
         let delivered = self.link.conn.deliver(outgoing, mount_bytes, now);
         let Outgoing::Publish {
             delivery, packet_id, ..
@@ -125,14 +146,15 @@ impl<S: Socket> Client<S> {
 
     /// What others want of this connection: operators, policies, another connection of the client.
     fn obey(&mut self, state: &mut SessionState, now: Instant) -> Result<(), Stop> {
-        if state.connection != self.connection || state.ended {
+        let taken_over = state.connection != self.connection;
+        if let Some(stop) = state.orders.stop.take_if(|_| !taken_over) {
+            return Err(stop);
+        }
+        if taken_over || state.ended {
             return Err(Stop {
                 reason: ReasonCode::SESSION_TAKEN_OVER,
                 text: "another connection of this client",
             });
-        }
-        if let Some(stop) = state.orders.stop.take() {
-            return Err(stop);
         }
         let mut limits_changed = std::mem::take(&mut state.orders.limits_changed);
         for (policy, asked) in std::mem::take(&mut state.orders.asked) {
@@ -190,13 +212,9 @@ impl<S: Socket> Client<S> {
             let Some(replay) = self.replays.front_mut() else {
                 return;
             };
-            let deliveries = self.shared.hub.replay_next(replay, room, now);
+            self.shared.hub.replay_next(replay, &self.cell, room, now);
             if replay.is_empty() {
                 self.replays.pop_front();
-            }
-            let mut state = self.cell.lock();
-            for delivery in deliveries {
-                state.push(delivery);
             }
         }
     }

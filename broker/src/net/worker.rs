@@ -1,13 +1,15 @@
 //! The threads that drive connections: one runtime each, so that a connection, its policy instances and its wake-ups
 //! stay on one thread.
 
-use super::tls::{Acceptor, Turns};
-use super::{Shared, driver};
+use super::entrance::{self, Opened, Patience};
+use super::tls::Turns;
+use super::{Door, Shared, driver};
 use crate::metrics::Metrics;
 use crate::policy::verdict::Peer;
 use std::net::TcpStream;
 use std::sync::Arc;
 use std::thread;
+use std::time::Instant;
 use tokio::sync::mpsc;
 
 /// Accepted sockets waiting for a worker; more are left in the kernel's backlog.
@@ -16,6 +18,7 @@ const ACCEPTED_MAX: usize = 1_024;
 /// A socket on its way to a worker.
 struct Accepted {
     socket: TcpStream,
+    accepted_at: Instant,
     peer: Arc<Peer>,
     /// Dropped when the connection has ended: shutdown waits for all of them.
     open: mpsc::Sender<()>,
@@ -51,6 +54,7 @@ impl Workers {
     pub async fn drive(&mut self, socket: TcpStream, peer: Arc<Peer>) {
         let accepted = Accepted {
             socket,
+            accepted_at: Instant::now(),
             peer,
             open: self.open.clone(),
         };
@@ -79,15 +83,16 @@ fn start(number: usize, shared: Arc<Shared>) -> std::io::Result<mpsc::Sender<Acc
             let turns = Turns::new();
             let (here, mut all_gone) = mpsc::channel::<()>(1);
             while let Some(accepted) = accepted.recv().await {
-                let (shared, here) = (Arc::clone(&shared), here.clone());
-                // Tasks of their own, so that a plain connection does not pay for the room of an encrypted one.
-                match shared.acceptor(&accepted.peer.listener) {
-                    None => tokio::spawn(serve(accepted, shared, here)),
-                    Some(acceptor) => {
-                        let encrypted = serve_encrypted(accepted, shared, acceptor, turns.clone(), here);
-                        tokio::spawn(encrypted)
-                    }
+                let Some(door) = shared.door(&accepted.peer.listener) else {
+                    continue;
                 };
+                let (shared, here) = (Arc::clone(&shared), here.clone());
+                // Tasks of their own, so that a plain connection does not pay for the room of others.
+                if door.tls.is_none() && !door.proxies.protocol {
+                    tokio::spawn(serve(accepted, door, shared, here));
+                } else {
+                    tokio::spawn(serve_opened(accepted, door, shared, turns.clone(), here));
+                }
             }
             // No more will come; those that are open go on until they end.
             drop(here);
@@ -100,34 +105,50 @@ fn start(number: usize, shared: Arc<Shared>) -> std::io::Result<mpsc::Sender<Acc
     Ok(queue)
 }
 
-async fn serve(accepted: Accepted, shared: Arc<Shared>, here: mpsc::Sender<()>) {
-    let Accepted { socket, peer, open } = accepted;
+async fn serve(accepted: Accepted, door: Arc<Door>, shared: Arc<Shared>, here: mpsc::Sender<()>) {
+    let Accepted {
+        socket,
+        accepted_at,
+        peer,
+        open,
+    } = accepted;
     let metrics = Arc::clone(&shared.metrics);
     if let Some(socket) = begin(socket, &metrics) {
-        driver::serve(socket, shared, peer).await;
+        let connect_by = Patience::new(&door, accepted_at).ends_at();
+        drop(door);
+        driver::serve(socket, shared, peer, connect_by).await;
     }
     metrics.connections_current.dec();
     drop((open, here));
 }
 
-async fn serve_encrypted(
+/// The same where something comes before MQTT.
+async fn serve_opened(
     accepted: Accepted,
+    door: Arc<Door>,
     shared: Arc<Shared>,
-    acceptor: Acceptor,
     turns: Turns,
     here: mpsc::Sender<()>,
 ) {
     let Accepted {
         socket,
+        accepted_at,
         mut peer,
         open,
     } = accepted;
     let metrics = Arc::clone(&shared.metrics);
-    if let Some(socket) = begin(socket, &metrics)
-        && let Some(socket) = acceptor.accept(socket, &mut peer, &shared, &turns).await
-    {
-        drop((acceptor, turns));
-        driver::serve(socket, shared, peer).await;
+    if let Some(socket) = begin(socket, &metrics) {
+        let mut patience = Patience::new(&door, accepted_at);
+        // What it takes to open a socket is given back then, not kept in the connection's task.
+        let opening = entrance::open(socket, &mut peer, (&door, &mut patience), &shared, &turns);
+        let opened = Box::pin(opening).await;
+        let connect_by = patience.ends_at();
+        drop((door, turns));
+        match opened {
+            Some(Opened::Plain(socket)) => driver::serve(socket, shared, peer, connect_by).await,
+            Some(Opened::Encrypted(socket)) => driver::serve(socket, shared, peer, connect_by).await,
+            None => {}
+        }
     }
     metrics.connections_current.dec();
     drop((open, here));

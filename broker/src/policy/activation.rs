@@ -2,7 +2,9 @@
 
 use super::actions::Actions;
 use super::effects::PasswordPool;
+use super::estate::Estate;
 use super::holdings::Holdings;
+use super::kv::KeyValueJournal;
 use super::notice::{ActivationCause, PolicyError, PolicyErrorKind, PolicyNotice, PolicyObserver};
 use super::set::{Chain, Inheritance, Policy, PolicySet};
 use super::shared::Shared;
@@ -37,6 +39,7 @@ pub(super) struct Registry {
     /// Held while a load is under way: there is one at a time.
     loading: Mutex<Loader>,
     shelf: Mutex<Shelf>,
+    estate: Estate,
 }
 
 /// Held only to look at or to change.
@@ -60,6 +63,8 @@ impl Host {
     pub(super) fn start(
         config: PoliciesConfig,
         observer: Arc<dyn PolicyObserver>,
+        journal: Option<Arc<dyn KeyValueJournal>>,
+        stored: impl IntoIterator<Item = (String, String, Vec<u8>)>,
     ) -> Result<Arc<Self>, Vec<PolicyError>> {
         static NEXT_ID: AtomicU64 = AtomicU64::new(1);
         let broken = |error: String| {
@@ -82,7 +87,7 @@ impl Host {
             current: ArcSwap::from_pointee(nothing),
             generation: AtomicU64::new(0),
             generations: watch::Sender::new(0),
-            observer,
+            observer: Arc::clone(&observer),
             actions: Arc::new(Actions::default()),
             passwords: PasswordPool::new(),
             shared: Shared::new(),
@@ -93,9 +98,15 @@ impl Host {
                     config: PoliciesConfig::default(),
                     slots: Vec::new(),
                 }),
+                estate: Estate::new(observer, journal),
             },
             house,
         });
+        for spec in &config.policies {
+            host.registry.estate.of(&spec.name, config.kv_bytes_max);
+        }
+        // Before the first instance is configured, which may look at it.
+        host.registry.estate.restore(stored, config.kv_bytes_max);
         host.apply(config, started, ActivationCause::Start)?;
         housekeeping::start(&host, errands).map_err(|error| broken(error.to_string()))?;
         Ok(host)
@@ -141,9 +152,7 @@ impl Host {
             .map(|slot| Arc::clone(&slot.policy))
             .collect();
         let mut shelf = self.registry.shelf.lock();
-        for slot in &slots {
-            slot.policy.holdings().kv.set_bytes_max(config.kv_bytes_max);
-        }
+        self.registry.estate.set_kv_bytes_max(config.kv_bytes_max);
         let unchanged = changed.is_empty()
             && slots.len() == before.len()
             && shelf.config.chains == config.chains
@@ -187,10 +196,7 @@ impl Host {
         {
             return Ok(slot.clone());
         }
-        let holdings = match old {
-            Some(slot) => Arc::clone(slot.policy.holdings()),
-            None => self.holdings(&spec.name, config),
-        };
+        let holdings = self.registry.estate.of(&spec.name, config.kv_bytes_max);
         let policy = self.build(loader, spec, &wasm, holdings, config)?;
         let mut previous = VecDeque::new();
         if let Some(slot) = old {
@@ -204,14 +210,6 @@ impl Host {
             last_error: None,
             added: false,
         })
-    }
-
-    fn holdings(&self, name: &str, config: &PoliciesConfig) -> Arc<Holdings> {
-        Arc::new(Holdings::new(
-            name.into(),
-            config.kv_bytes_max,
-            Arc::clone(&self.observer),
-        ))
     }
 
     fn open_cache(&self, config: &PoliciesConfig) -> Option<ModuleCache> {
@@ -240,7 +238,8 @@ impl Host {
                 message: problem.clone(),
             });
         }
-        trial::run(&program, &spec, self.holdings(&spec.name, config))?;
+        let scratch = self.registry.estate.scratch(&spec.name, config.kv_bytes_max);
+        trial::run(&program, &spec, scratch)?;
         let inheritance = Inheritance {
             holdings,
             actions: Arc::clone(&self.actions),
@@ -317,14 +316,11 @@ impl Host {
             return Ok(self.report(false, &[]));
         }
         let source = PolicySource::Bytes(Arc::clone(&wasm));
-        let (spec, holdings) = match &old {
-            Some(slot) => (
-                PolicySpec {
-                    source,
-                    ..(*slot.policy.spec).clone()
-                },
-                Arc::clone(slot.policy.holdings()),
-            ),
+        let spec = match &old {
+            Some(slot) => PolicySpec {
+                source,
+                ..(*slot.policy.spec).clone()
+            },
             None => {
                 check_name(name)?;
                 // One load at a time: the count holds until this one ends.
@@ -333,9 +329,10 @@ impl Host {
                         "there are {POLICIES_MAX} policies already"
                     )));
                 }
-                (PolicySpec::new(name, source), self.holdings(name, &config))
+                PolicySpec::new(name, source)
             }
         };
+        let holdings = self.registry.estate.of(name, config.kv_bytes_max);
         let policy = self.build(&loader, spec, &wasm, holdings, &config)?;
         let mut shelf = self.registry.shelf.lock();
         match shelf.slots.iter_mut().find(|slot| &*slot.policy.name == name) {

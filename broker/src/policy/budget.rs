@@ -2,9 +2,14 @@
 //!
 //! Several of them hold for a client at the same time: the strictest value wins ([`Budget::strictest`]), and an
 //! operator's word about one client goes before all ([`Budget::overridden_by`]).
+//!
+//! What derives `Serialize` here is part of what [`super::Gate::remember`] writes: a change of it is a change of that
+//! format.
+
+use serde::{Deserialize, Serialize};
 
 /// Tokens refill at `per_second`, at most `burst` are kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Rate {
     /// Bytes or messages.
     pub per_second: u64,
@@ -21,7 +26,7 @@ impl Rate {
 }
 
 /// What the broker does with a client that exceeds a rate. Ordered from mild to strict.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum OverLimitAction {
     /// Stop reading its socket until the rate is kept again.
     Delay,
@@ -34,7 +39,7 @@ pub enum OverLimitAction {
 }
 
 /// What gives way when a session's queue is full. Ordered from mild to strict.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum QueueOverflow {
     /// The newest message is not queued.
     DropNew,
@@ -46,7 +51,7 @@ pub enum QueueOverflow {
 
 /// Everything the broker enforces for a client. `None` leaves the listener's or the global value. Sizes are wire
 /// bytes, headers included, unless they say payload.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[allow(missing_docs)] // Each name says what it bounds and in which unit.
 pub struct Budget {
     pub bytes_in_per_second: Option<Rate>,

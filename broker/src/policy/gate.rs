@@ -18,9 +18,12 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 mod judge;
+mod recall;
 mod refresh;
 #[cfg(test)]
 mod tests;
+
+pub use recall::RecallError;
 
 /// Judges one session. Moves between threads with it.
 ///
@@ -39,7 +42,7 @@ struct Sitting {
     /// In the order of the chain of generation `seated`.
     seats: Box<[Seat]>,
     seated: u64,
-    /// The last generation that judged the session as a whole: at CONNECT or refresh.
+    /// The last generation that judged the session as a whole: at CONNECT or refresh; 0: none since it was recalled.
     judged: u64,
     /// What the terms of all seats amounted to then.
     combined: Arc<Terms>,

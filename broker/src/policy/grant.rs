@@ -17,6 +17,7 @@
 //! for, a client cannot slip past a rule by choosing a strange name.
 
 use super::verdict::{Grant, GrantAction, GrantVerdict};
+use serde::{Deserialize, Serialize};
 use sluice_mqtt::topic::filter_matches;
 use std::fmt;
 
@@ -25,14 +26,17 @@ pub(super) const GRANTS_MAX: usize = 256;
 /// Longest filter, placeholders replaced: what MQTT can express.
 const FILTER_BYTES_MAX: usize = 65_535;
 
-/// The rules of one client, or of all clients for which they come out the same.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+/// The rules of one client, or of all clients for which they come out the same. What is written down is what they came
+/// to, with the values in: it needs no further memory, and says the same whoever reads it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "Box<[Rule]>")]
 pub(super) struct Grants(Box<[Rule]>);
 
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 struct Rule {
     filter: Box<str>,
     /// Bytes before the first wildcard: compared as a whole.
+    #[serde(skip)]
     literal_bytes: usize,
     action: GrantAction,
     qos_max: u8,
@@ -155,6 +159,25 @@ impl Grants {
             }
         }
         Ruling::Deny(Cause::NoRule)
+    }
+}
+
+/// Rules that were written down.
+impl TryFrom<Box<[Rule]>> for Grants {
+    type Error = &'static str;
+
+    fn try_from(mut rules: Box<[Rule]>) -> Result<Self, Self::Error> {
+        if rules.len() > GRANTS_MAX {
+            return Err("too many grants");
+        }
+        for rule in &mut rules {
+            check_filter(&rule.filter)?;
+            if rule.qos_max > 2 {
+                return Err("a grant has no valid QoS");
+            }
+            rule.literal_bytes = literal_bytes(&rule.filter);
+        }
+        Ok(Self(rules))
     }
 }
 

@@ -1,6 +1,6 @@
 //! What belongs to a policy by name and outlives its modules: its store, its counters, its log budget.
 
-use super::kv::Kv;
+use super::kv::{KeyValueJournal, Kv};
 use super::notice::{LogLevel, PolicyNotice, PolicyObserver, printable};
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
@@ -32,10 +32,16 @@ struct LogBudget {
 }
 
 impl Holdings {
-    pub(super) fn new(policy: Arc<str>, kv_bytes_max: usize, observer: Arc<dyn PolicyObserver>) -> Self {
+    /// With nothing in them; `journal` is told of all that changes in the store.
+    pub(super) fn new(
+        policy: Arc<str>,
+        kv_bytes_max: usize,
+        observer: Arc<dyn PolicyObserver>,
+        journal: Option<Arc<dyn KeyValueJournal>>,
+    ) -> Self {
         Self {
+            kv: Kv::new(Arc::clone(&policy), kv_bytes_max, journal),
             policy,
-            kv: Kv::new(kv_bytes_max),
             observer,
             counters: Mutex::default(),
             log: Mutex::new(LogBudget {

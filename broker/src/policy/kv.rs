@@ -2,8 +2,15 @@
 
 use parking_lot::Mutex;
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
+
+mod entry;
+#[cfg(test)]
+mod tests;
+
+use entry::{Entry, Expiry, Value};
 
 /// Longest key.
 const KEY_BYTES_MAX: usize = 256;
@@ -12,46 +19,54 @@ const VALUE_BYTES_MAX: usize = 4096;
 /// What an entry is charged beyond its key and value, so that many tiny entries are bounded too.
 const ENTRY_BYTES: usize = 96;
 
+/// Is told of each change in the key-value data of policies, so that it can outlive the process.
+///
+/// It is called while a publish may wait for it, with the data of the policy locked: it must be quick, must not block,
+/// and must not call policies. What changes often (a counter, with each publish) it is told as often: only the last
+/// word on a key counts, and writing that down once for many changes is its part.
+pub trait KeyValueJournal: Send + Sync {
+    /// A policy has another value under this key, or (`None`) has it no more. The value is for
+    /// [`super::Policies::resume`], and at most 4 KiB and 18 bytes long.
+    fn changed(&self, policy: &str, key: &str, value: Option<&[u8]>);
+}
+
 /// A small map, bounded in bytes. At the limit `put` fails: nothing that is still valid is evicted.
-#[derive(Debug)]
 pub(super) struct Kv {
+    policy: Arc<str>,
     bytes_max: AtomicUsize,
+    journal: Option<Arc<dyn KeyValueJournal>>,
     inner: Mutex<Inner>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Inner {
     entries: HashMap<String, Entry, foldhash::fast::RandomState>,
     bytes: usize,
     /// No sweep before this: a full store is not searched for expired entries at each `put`.
     next_sweep: Option<Instant>,
+    /// For writing entries down without asking for memory each time.
+    scratch: Vec<u8>,
 }
 
-#[derive(Debug)]
-struct Entry {
-    value: Value,
-    expires_at: Option<Instant>,
-}
-
-#[derive(Debug)]
-enum Value {
-    Bytes(Box<[u8]>),
-    Counter(i64),
-}
-
-impl Value {
-    fn len(&self) -> usize {
-        match self {
-            Self::Bytes(bytes) => bytes.len(),
-            Self::Counter(_) => size_of::<i64>(),
-        }
-    }
+/// What became of an entry that was written down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Restored {
+    /// It is there again.
+    Taken,
+    /// Its time was over.
+    Expired,
+    /// It no longer fits, or never could have.
+    Refused,
+    /// It is not what was written.
+    Damaged,
 }
 
 impl Kv {
-    pub(super) fn new(bytes_max: usize) -> Self {
+    pub(super) fn new(policy: Arc<str>, bytes_max: usize, journal: Option<Arc<dyn KeyValueJournal>>) -> Self {
         Self {
+            policy,
             bytes_max: AtomicUsize::new(bytes_max),
+            journal,
             inner: Mutex::default(),
         }
     }
@@ -78,50 +93,114 @@ impl Kv {
         }
         let entry = Entry {
             value: Value::Bytes(value.into_boxed_slice()),
-            expires_at: expiry(ttl_seconds, now),
+            expiry: expiry(ttl_seconds, now),
         };
         self.insert(&mut self.inner.lock(), key, entry, now)
     }
 
     pub(super) fn delete(&self, key: &str) {
-        self.inner.lock().remove(key);
+        let mut inner = self.inner.lock();
+        if inner.remove(key) {
+            // Under the lock, as always: the journal hears of changes in their order.
+            self.tell_gone(key);
+        }
     }
 
     /// Adds, saturating, to the counter under the key. `None`: the store is full or the value is no counter.
     pub(super) fn increment(&self, key: String, delta: i64, ttl_seconds: u32, now: Instant) -> Option<i64> {
         let mut inner = self.inner.lock();
-        if let Some(entry) = inner.entries.get_mut(&key).filter(|entry| entry.is_live(now)) {
+        let Inner { entries, scratch, .. } = &mut *inner;
+        if let Some(entry) = entries.get_mut(&key).filter(|entry| entry.is_live(now)) {
             let Value::Counter(count) = &mut entry.value else {
                 return None;
             };
-            *count = count.saturating_add(delta);
-            return Some(*count);
+            let before = std::mem::replace(count, count.saturating_add(delta));
+            let count = *count;
+            if count != before {
+                self.tell(&key, entry, scratch);
+            }
+            return Some(count);
         }
         let entry = Entry {
             value: Value::Counter(delta),
-            expires_at: expiry(ttl_seconds, now),
+            expiry: expiry(ttl_seconds, now),
         };
         self.insert(&mut inner, key, entry, now).then_some(delta)
     }
 
+    /// Takes an entry as it was written down, if there is room for it. The journal, which has it, is not told; but it
+    /// is, if the entry is not taken.
+    pub(super) fn restore(&self, key: &str, written: &[u8], now: Instant, wall: SystemTime) -> Restored {
+        let mut inner = self.inner.lock();
+        let restored = match Entry::read(written, now, wall) {
+            None => Restored::Damaged,
+            Some(entry) if !entry.is_live(now) => Restored::Expired,
+            Some(entry) if entry.value.len() > VALUE_BYTES_MAX => Restored::Refused,
+            Some(entry) => match self.make_room(&mut inner, key, &entry, now) {
+                true => {
+                    inner.entries.insert(key.to_owned(), entry);
+                    return Restored::Taken;
+                }
+                false => Restored::Refused,
+            },
+        };
+        self.tell_gone(key);
+        restored
+    }
+
+    /// Whether it holds nothing, not even what has expired.
+    pub(super) fn is_empty(&self) -> bool {
+        self.inner.lock().entries.is_empty()
+    }
+
+    /// Removes everything.
+    pub(super) fn clear(&self) {
+        let mut inner = self.inner.lock();
+        inner.bytes = 0;
+        for (key, _) in inner.entries.drain() {
+            self.tell_gone(&key);
+        }
+    }
+
     fn insert(&self, inner: &mut Inner, key: String, entry: Entry, now: Instant) -> bool {
+        if !self.make_room(inner, &key, &entry, now) {
+            return false;
+        }
+        self.tell(&key, &entry, &mut inner.scratch);
+        inner.entries.insert(key, entry);
+        true
+    }
+
+    /// Counts an entry in, in place of what is there under its key; false: there is no room.
+    fn make_room(&self, inner: &mut Inner, key: &str, entry: &Entry, now: Instant) -> bool {
         if key.len() > KEY_BYTES_MAX {
             return false;
         }
         let bytes_max = self.bytes_max.load(Ordering::Relaxed);
-        let replaced = inner.entries.get(&key).map_or(0, |old| cost(&key, &old.value));
-        let added = cost(&key, &entry.value);
-        if inner.bytes - replaced + added > bytes_max {
-            inner.sweep(now);
+        let added = cost(key, &entry.value);
+        if inner.bytes_without(key) + added > bytes_max {
+            inner.sweep(now, |key| self.tell_gone(key));
         }
         // The sweep may have removed the old value itself.
-        let replaced = inner.entries.get(&key).map_or(0, |old| cost(&key, &old.value));
-        if inner.bytes - replaced + added > bytes_max {
+        let others = inner.bytes_without(key);
+        if others + added > bytes_max {
             return false;
         }
-        inner.bytes = inner.bytes - replaced + added;
-        inner.entries.insert(key, entry);
+        inner.bytes = others + added;
         true
+    }
+
+    fn tell(&self, key: &str, entry: &Entry, scratch: &mut Vec<u8>) {
+        if let Some(journal) = &self.journal {
+            entry.write(scratch);
+            journal.changed(&self.policy, key, Some(scratch));
+        }
+    }
+
+    fn tell_gone(&self, key: &str) {
+        if let Some(journal) = &self.journal {
+            journal.changed(&self.policy, key, None);
+        }
     }
 
     #[cfg(test)]
@@ -131,13 +210,20 @@ impl Kv {
 }
 
 impl Inner {
-    fn remove(&mut self, key: &str) {
-        if let Some((key, entry)) = self.entries.remove_entry(key) {
-            self.bytes -= cost(&key, &entry.value);
-        }
+    /// What all entries cost but the one under this key.
+    fn bytes_without(&self, key: &str) -> usize {
+        self.bytes - self.entries.get(key).map_or(0, |old| cost(key, &old.value))
     }
 
-    fn sweep(&mut self, now: Instant) {
+    fn remove(&mut self, key: &str) -> bool {
+        let Some((key, entry)) = self.entries.remove_entry(key) else {
+            return false;
+        };
+        self.bytes -= cost(&key, &entry.value);
+        true
+    }
+
+    fn sweep(&mut self, now: Instant, gone: impl Fn(&str)) {
         if self.next_sweep.is_some_and(|at| now < at) {
             return;
         }
@@ -147,6 +233,7 @@ impl Inner {
             let live = entry.is_live(now);
             if !live {
                 freed += cost(key, &entry.value);
+                gone(key);
             }
             live
         });
@@ -154,67 +241,10 @@ impl Inner {
     }
 }
 
-impl Entry {
-    fn is_live(&self, now: Instant) -> bool {
-        self.expires_at.is_none_or(|at| now < at)
-    }
-}
-
 fn cost(key: &str, value: &Value) -> usize {
     ENTRY_BYTES + key.len() + value.len()
 }
 
-fn expiry(ttl_seconds: u32, now: Instant) -> Option<Instant> {
-    (ttl_seconds > 0).then(|| now + Duration::from_secs(ttl_seconds.into()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_value_is_gone_when_its_ttl_is_over() {
-        let (kv, now) = (Kv::new(1024), Instant::now());
-        assert!(kv.put("k".into(), b"v".to_vec(), 10, now));
-        assert_eq!(kv.get("k", now + Duration::from_secs(9)), Some(b"v".to_vec()));
-        assert_eq!(kv.get("k", now + Duration::from_secs(10)), None);
-    }
-
-    #[test]
-    fn a_full_store_refuses_and_takes_again_what_expired_entries_leave() {
-        let (kv, now) = (Kv::new(2 * (ENTRY_BYTES + 2)), Instant::now());
-        assert!(kv.put("a".into(), b"1".to_vec(), 1, now));
-        assert!(kv.put("b".into(), b"1".to_vec(), 0, now));
-        assert!(!kv.put("c".into(), b"1".to_vec(), 0, now));
-        assert!(kv.put("c".into(), b"1".to_vec(), 0, now + Duration::from_secs(1)));
-        assert_eq!(kv.get("b", now), Some(b"1".to_vec()));
-    }
-
-    #[test]
-    fn replacing_and_deleting_keep_the_account() {
-        let (kv, now) = (Kv::new(4096), Instant::now());
-        assert!(kv.put("a".into(), vec![0; 100], 0, now));
-        assert!(kv.put("a".into(), vec![0; 10], 0, now));
-        assert_eq!(kv.bytes(), ENTRY_BYTES + 11);
-        kv.delete("a");
-        kv.delete("a");
-        assert_eq!(kv.bytes(), 0);
-    }
-
-    #[test]
-    fn too_long_keys_and_values_are_refused() {
-        let (kv, now) = (Kv::new(1 << 20), Instant::now());
-        assert!(!kv.put("k".repeat(KEY_BYTES_MAX + 1), vec![], 0, now));
-        assert!(!kv.put("k".into(), vec![0; VALUE_BYTES_MAX + 1], 0, now));
-        assert_eq!(kv.increment("k".repeat(KEY_BYTES_MAX + 1), 1, 0, now), None);
-    }
-
-    #[test]
-    fn counters_saturate_and_a_value_is_no_counter() {
-        let (kv, now) = (Kv::new(1024), Instant::now());
-        assert_eq!(kv.increment("n".into(), i64::MAX, 0, now), Some(i64::MAX));
-        assert_eq!(kv.increment("n".into(), 1, 0, now), Some(i64::MAX));
-        assert!(kv.put("v".into(), b"7".to_vec(), 0, now));
-        assert_eq!(kv.increment("v".into(), 1, 0, now), None);
-    }
+fn expiry(ttl_seconds: u32, now: Instant) -> Option<Expiry> {
+    (ttl_seconds > 0).then(|| Expiry::after(Duration::from_secs(ttl_seconds.into()), now, SystemTime::now()))
 }

@@ -16,6 +16,7 @@ mod activation;
 pub mod budget;
 mod cache;
 mod effects;
+mod estate;
 mod gate;
 pub mod grant;
 mod health;
@@ -40,8 +41,9 @@ mod watch;
 
 pub use actions::SessionAction;
 pub use activation::{LoadReport, LoadedPolicy, PolicyStatus};
-pub use gate::Gate;
+pub use gate::{Gate, RecallError};
 pub use judging::{Judging, Step};
+pub use kv::KeyValueJournal;
 pub use notice::{PolicyError, PolicyErrorKind, PolicyNotice, PolicyObserver};
 pub use spec::{Capability, CapabilitySet, PoliciesConfig, PolicyLimits, PolicySource, PolicySpec};
 pub use tally::Decisions;
@@ -98,7 +100,23 @@ impl Policies {
         config: PoliciesConfig,
         observer: Arc<dyn PolicyObserver>,
     ) -> Result<Self, Vec<PolicyError>> {
-        Host::start(config, observer).map(|host| Self { host })
+        Host::start(config, observer, None, []).map(|host| Self { host })
+    }
+
+    /// [`Policies::start`], with the key-value data that the journal of an earlier process was told last: policy, key
+    /// and value of each entry. It is there before any instance is. What has expired, is damaged, or is beyond
+    /// [`PoliciesConfig::kv_bytes_max`] is not taken, and the journal is told so; policies that are not there
+    /// find theirs when they come.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn resume(
+        config: PoliciesConfig,
+        observer: Arc<dyn PolicyObserver>,
+        journal: Arc<dyn KeyValueJournal>,
+        stored: impl IntoIterator<Item = (String, String, Vec<u8>)>,
+    ) -> Result<Self, Vec<PolicyError>> {
+        Host::start(config, observer, Some(journal), stored).map(|host| Self { host })
     }
 
     /// Takes a changed configuration: all of it or nothing. Modules are read again; a policy whose module, settings,
@@ -181,6 +199,17 @@ impl Policies {
     #[must_use]
     pub fn actions_dropped(&self) -> u64 {
         self.host.actions.dropped()
+    }
+
+    /// The gate of a session that outlived the process, from what [`Gate::remember`] wrote; `session` is its number
+    /// from now on. It takes the chain in force: a policy that is gone leaves, a new one comes without terms. It is not
+    /// current, and denies everything until [`Gate::refresh`] with [`verdict::RefreshCause::Swap`] has let it pass.
+    ///
+    /// # Errors
+    /// When the bytes are damaged, of an unknown format, or say that there was too much to remember. Then nobody can
+    /// tell what the session may do, and it must end.
+    pub fn recall(&self, bytes: &[u8], session: u64) -> Result<Gate, RecallError> {
+        Gate::recall(Arc::clone(&self.host), bytes, session)
     }
 
     /// Begins to judge a client.

@@ -67,6 +67,12 @@ pub enum PolicyNotice {
         /// Lines of this policy that the rate limit kept back before this one.
         suppressed: u64,
     },
+    /// What policies know of a session is too much to be remembered: after a restart they have to admit it anew, or it
+    /// ends.
+    Forgotten {
+        /// Whose session.
+        client_id: String,
+    },
     /// Something about the host itself, such as a cache directory it cannot use.
     Host {
         /// What.

@@ -64,6 +64,15 @@ pub(super) fn nobody_admits(generation: u64) -> Refusal {
     nobody(generation, connack_reason(0), "no policy admits the client")
 }
 
+/// A gate was asked that was recalled and not refreshed since.
+pub(super) fn unjudged(generation: u64) -> Refusal {
+    nobody(
+        generation,
+        publish_reason(0),
+        "the session has not been judged since the broker was started",
+    )
+}
+
 /// An observer called a gate, which it must not.
 pub(super) fn reentered() -> Refusal {
     Refusal {

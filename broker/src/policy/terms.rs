@@ -5,6 +5,7 @@ use super::grant::{Grants, Values};
 use super::notice::{Fault, FaultKind};
 use super::shared::Shared;
 use super::verdict::{Admission, ConnackOverrides, ConnectRequest, Denial, Peer};
+use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -39,7 +40,8 @@ impl Subject {
 }
 
 /// What one policy made of a client, or all of a chain together. Sessions for which it comes out the same share it.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+/// What was read of written ones is not checked before [`Terms::recalled`].
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(super) struct Terms {
     pub(super) principal: Option<Box<str>>,
     pub(super) mountpoint: Option<Box<str>>,
@@ -73,26 +75,6 @@ impl Terms {
             Ok(grants) => grants,
             Err(problem) => return bad(problem.0),
         };
-        if let Some(mountpoint) = &admission.mountpoint
-            && !is_mountpoint(mountpoint)
-        {
-            return bad(format!(
-                "`{mountpoint}` is no mount point: a topic name that ends in `/`"
-            ));
-        }
-        if admission
-            .principal
-            .as_ref()
-            .is_some_and(|name| name.len() > NAME_BYTES_MAX)
-        {
-            return bad(format!("the principal has more than {NAME_BYTES_MAX} bytes"));
-        }
-        if admission.attributes.len() > ATTRIBUTES_MAX {
-            return bad(format!(
-                "{} attributes; at most {ATTRIBUTES_MAX}",
-                admission.attributes.len()
-            ));
-        }
         let terms = Self {
             principal: admission.principal.map(String::into_boxed_str),
             mountpoint: admission.mountpoint.map(String::into_boxed_str),
@@ -102,7 +84,52 @@ impl Terms {
             budget: shared.budgets.share(admission.budget),
             refresh_seconds: admission.refresh_seconds.map(|seconds| seconds.max(1)),
         };
-        Ok((shared.terms.share(terms), sendable_connack(admission.connack)))
+        match terms.check() {
+            Ok(()) => Ok((shared.terms.share(terms), sendable_connack(admission.connack))),
+            Err(problem) => bad(problem),
+        }
+    }
+
+    /// Terms that were written down, checked as when they were new.
+    ///
+    /// # Errors
+    /// What is wrong with them.
+    pub(super) fn recalled(self, shared: &Shared) -> Result<Arc<Self>, String> {
+        self.check()?;
+        let terms = Self {
+            grants: self
+                .grants
+                .map(|grants| shared.grants.share(Arc::unwrap_or_clone(grants))),
+            budget: shared.budgets.share(*self.budget),
+            refresh_seconds: self.refresh_seconds.map(|seconds| seconds.max(1)),
+            ..self
+        };
+        Ok(shared.terms.share(terms))
+    }
+
+    /// Everything but the rules, which cannot be had unchecked.
+    fn check(&self) -> Result<(), String> {
+        if let Some(mountpoint) = &self.mountpoint
+            && !is_mountpoint(mountpoint)
+        {
+            return Err(format!(
+                "`{mountpoint}` is no mount point: a topic name that ends in `/`"
+            ));
+        }
+        if self
+            .principal
+            .as_ref()
+            .is_some_and(|name| name.len() > NAME_BYTES_MAX)
+        {
+            return Err(format!("the principal has more than {NAME_BYTES_MAX} bytes"));
+        }
+        if self.attributes.len() > ATTRIBUTES_MAX {
+            return Err(format!(
+                "{} attributes; at most {ATTRIBUTES_MAX}",
+                self.attributes.len()
+            ));
+        }
+        Ok(())
     }
 
     /// The same with another budget.

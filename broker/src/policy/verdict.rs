@@ -1,11 +1,12 @@
 //! What the broker tells a policy and what a policy answers, as plain Rust.
 //!
 //! Mirrors `wit/types.wit`; its comments apply here too. Nothing in this file knows of WebAssembly. No verdict has a
-//! default that lets somebody in.
+//! default that lets somebody in. What derives `Serialize` is part of what [`super::Gate::remember`] writes.
 
 pub use super::budget::{Budget, OverLimitAction, QueueOverflow, Rate};
 
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::sync::Arc;
 
@@ -21,22 +22,24 @@ pub enum ProtocolVersion {
 }
 
 /// Where a client comes from.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Peer {
     /// IP address as text, empty for a unix socket. The client's own, also behind a trusted proxy.
     pub address: String,
-    /// 0 for a unix socket.
+    /// 0 for a unix socket, and where a proxy does not tell.
     pub port: u16,
     /// Name of the listener; it selects the chain of policies.
     pub listener: String,
     /// Address of the proxy that announced the client, if one did.
     pub proxied_by: Option<String>,
+    /// What the proxy calls the connection, for the log: policies do not see it.
+    pub unique_id: Option<String>,
     /// Present when the connection is encrypted.
     pub tls: Option<Box<TlsPeer>>,
 }
 
 /// The encryption of a connection.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TlsPeer {
     /// `TLSv1.2` or `TLSv1.3`.
     pub version: String,
@@ -49,9 +52,9 @@ pub struct TlsPeer {
 }
 
 /// A verified X.509 client certificate.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Certificate {
-    /// Common name of the subject.
+    /// Common name of the subject; `None` also when there are several that differ.
     pub subject_cn: Option<String>,
     /// DNS names of the subjectAltName.
     pub san_dns: Vec<String>,
@@ -67,6 +70,8 @@ pub struct Certificate {
     pub serial: String,
     /// SHA-256 of the DER certificate, lower-case hexadecimal.
     pub fingerprint_sha256: String,
+    /// Beginning of its validity. Policies are not told: `wit/` has no place for it.
+    pub not_before_unix_seconds: u64,
     /// End of its validity.
     pub not_after_unix_seconds: u64,
 }
@@ -144,7 +149,7 @@ impl fmt::Debug for ConnectRequest {
 }
 
 /// What a grant speaks about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum GrantAction {
     /// Publishing to matching topics.
     Publish,
@@ -155,7 +160,7 @@ pub enum GrantAction {
 }
 
 /// What a matching grant decides.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum GrantVerdict {
     /// No.
     Deny,
@@ -277,7 +282,7 @@ pub enum ConnectOutcome {
 /// Why a live session is judged again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RefreshCause {
-    /// A policy was replaced.
+    /// The policies in force are not those that judged last: one was replaced, or the broker was started anew.
     Swap,
     /// The `refresh_seconds` of an admission are over.
     Interval,

@@ -13,6 +13,8 @@ mod guest;
 mod hostile;
 mod load;
 mod quick;
+mod recall;
+mod stored;
 mod support;
 mod swap;
 mod watch;

@@ -1,5 +1,6 @@
 //! One message on its way to one client.
 
+use super::stored::Place;
 use crate::message::Message;
 use crate::packet::{PacketId, QoS};
 use std::borrow::Cow;
@@ -17,6 +18,8 @@ pub struct Delivery {
     pub retain: bool,
     /// Of all subscriptions of the session that match.
     pub subscription_ids: SubscriptionIds,
+    /// Where a store keeps it, if one does.
+    pub place: Option<Place>,
 }
 
 impl Delivery {

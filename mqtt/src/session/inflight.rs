@@ -1,21 +1,11 @@
 //! QoS 1 and 2 messages that have been sent and are not yet acknowledged, in the order of their first sending.
 
-use super::{Delivery, Outgoing};
+use super::stored::{Awaits, Exchange, Held, Stored};
+use super::{Delivery, Fetched, Outgoing};
 use crate::packet::{PacketId, QoS};
 use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::num::NonZeroU16;
-
-/// Which packet the client owes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Awaits {
-    /// PUBACK.
-    Ack,
-    /// PUBREC.
-    Rec,
-    /// PUBCOMP.
-    Comp,
-}
 
 #[derive(Debug)]
 struct Entry {
@@ -23,8 +13,17 @@ struct Entry {
     awaits: Awaits,
     /// On this connection.
     sent: bool,
+    /// Whether a store knows of it.
+    durable: bool,
     /// Kept for re-sending; gone once PUBREC came [MQTT-4.3.3-6].
-    delivery: Option<Delivery>,
+    held: Option<Held>,
+}
+
+/// An exchange that is over, or has come so far.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Known {
+    /// Whether a store knows of it.
+    pub(super) durable: bool,
 }
 
 #[derive(Debug)]
@@ -97,10 +96,13 @@ impl Inflight {
             packet_id,
             awaits,
             sent: true,
-            delivery: Some(delivery),
+            durable: delivery.place.is_some(),
+            held: Some(Held::Here(delivery)),
         });
-        let kept = self.entries.back()?.delivery.as_ref()?;
-        Some((packet_id, kept))
+        match self.entries.back()?.held.as_ref()? {
+            Held::Here(kept) => Some((packet_id, kept)),
+            Held::Stored(_) => None,
+        }
     }
 
     /// The next packet to send again, in the original order [MQTT-4.6.0-1].
@@ -117,10 +119,12 @@ impl Inflight {
             &mut self.pubrel_from
         };
         for (index, entry) in self.entries.iter_mut().enumerate().skip(usize::from(*cursor)) {
-            let outgoing = match &entry.delivery {
+            let outgoing = match &entry.held {
                 _ if entry.sent => continue,
                 None => Outgoing::PubRel(entry.packet_id),
-                Some(delivery) if may_publish => Outgoing::Publish {
+                // What comes behind it waits until it is fetched, to keep the order.
+                Some(Held::Stored(_)) if may_publish => return None,
+                Some(Held::Here(delivery)) if may_publish => Outgoing::Publish {
                     delivery: Cow::Borrowed(delivery),
                     packet_id: Some(entry.packet_id),
                     dup: true, // [MQTT-3.3.1-1]
@@ -144,30 +148,25 @@ impl Inflight {
     }
 
     /// PUBREC came: from now on there is only a PUBREL to send.
-    pub(super) fn received(&mut self, packet_id: PacketId) {
-        let Some(index) = self.position(packet_id) else {
-            return;
-        };
-        let Some(entry) = self.entries.get_mut(index) else {
-            return;
-        };
+    pub(super) fn received(&mut self, packet_id: PacketId) -> Option<Known> {
+        let index = self.position(packet_id)?;
+        let entry = self.entries.get_mut(index)?;
         if !entry.sent {
             // The PUBREL that answers goes out at once.
             entry.sent = true;
             self.unsent -= 1;
         }
         entry.awaits = Awaits::Comp;
-        entry.delivery = None;
+        entry.held = None;
+        Some(Known {
+            durable: entry.durable,
+        })
     }
 
     /// Ends an exchange.
-    pub(super) fn remove(&mut self, packet_id: PacketId) -> bool {
-        let Some(index) = self.position(packet_id) else {
-            return false;
-        };
-        let Some(entry) = self.entries.remove(index) else {
-            return false;
-        };
+    pub(super) fn remove(&mut self, packet_id: PacketId) -> Option<Known> {
+        let index = self.position(packet_id)?;
+        let entry = self.entries.remove(index)?;
         if !entry.sent {
             self.unsent -= 1;
             self.unsent_pubrels -= u16::from(entry.awaits == Awaits::Comp);
@@ -180,7 +179,59 @@ impl Inflight {
         if self.entries.is_empty() && self.entries.capacity() > super::KEPT_INFLIGHT {
             self.entries = VecDeque::new();
         }
-        true
+        Some(Known {
+            durable: entry.durable,
+        })
+    }
+
+    /// Takes in what a store had in flight, to be sent again.
+    pub(super) fn restore(&mut self, exchanges: Vec<Exchange>) {
+        self.entries = exchanges
+            .into_iter()
+            .map(|exchange| Entry {
+                packet_id: exchange.packet_id,
+                awaits: exchange.awaits,
+                sent: false,
+                durable: true,
+                held: exchange.stored.map(Held::Stored),
+            })
+            .collect();
+        self.last_id = self.entries.back().map_or(0, |back| back.packet_id.get());
+        let distances = || self.entries.iter().map(|entry| self.distance(entry.packet_id));
+        self.ordered = distances()
+            .zip(distances().skip(1))
+            .all(|(left, right)| left < right);
+        self.restart();
+    }
+
+    /// Leaves to the store the messages that it has.
+    pub(super) fn put_away(&mut self) {
+        for held in self.entries.iter_mut().filter_map(|entry| entry.held.as_mut()) {
+            held.put_away();
+        }
+    }
+
+    /// What has to be fetched before it can be sent again.
+    pub(super) fn wanted(&self) -> impl Iterator<Item = Stored> + '_ {
+        let unsent = self.entries.iter().filter(|entry| !entry.sent);
+        unsent.filter_map(|entry| entry.held.as_ref()?.stored())
+    }
+
+    /// Puts what was fetched in its places. What could not be fetched is taken out, and its identifiers are returned.
+    pub(super) fn arrived(&mut self, fetched: &mut Fetched) -> Vec<PacketId> {
+        let mut lost = Vec::new();
+        for entry in self.entries.iter_mut().filter(|entry| !entry.sent) {
+            let Some(stored) = entry.held.as_ref().and_then(Held::stored) else {
+                continue;
+            };
+            let found = fetched.iter_mut().find(|(place, _)| *place == stored.place);
+            match found.map(|(_, delivery)| delivery.take()) {
+                Some(Some(delivery)) => entry.held = Some(Held::Here(delivery)),
+                Some(None) => lost.push(entry.packet_id),
+                None => {}
+            }
+        }
+        lost
     }
 
     pub(super) fn packet_ids(&self) -> impl Iterator<Item = PacketId> + '_ {

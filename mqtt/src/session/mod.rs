@@ -16,17 +16,21 @@
 mod delivery;
 mod inflight;
 mod queue;
+mod stored;
 #[cfg(test)]
 mod tests;
 
 pub use delivery::{Delivery, Outgoing, SubscriptionIds};
+pub use stored::{Awaits, Change, Exchange, Place, Restored, Stored};
 
 use crate::packet::{PacketId, QoS};
 use crate::reason::ReasonCode;
-use inflight::{Awaits, Inflight};
-use queue::Queue;
+use inflight::{Inflight, Known};
+use queue::{Fetched, Queue};
 use std::borrow::Cow;
+use std::num::NonZeroU64;
 use std::time::Instant;
+use stored::{Held, PAGE_BYTES};
 
 /// Entries the memory of an emptied in-flight table is kept for.
 const KEPT_INFLIGHT: usize = 32;
@@ -106,6 +110,8 @@ pub struct Counters {
     pub oversized: u64,
     /// QoS 0 messages dropped because nobody is connected.
     pub undeliverable: u64,
+    /// Could not be read from the store.
+    pub lost: u64,
 }
 
 /// The state of one client's session.
@@ -119,10 +125,13 @@ pub struct Session {
     /// QoS 2 messages received and not released, sorted.
     received: Vec<PacketId>,
     counters: Counters,
+    /// What a store has to be told; `None`: the session is not durable.
+    journal: Option<Vec<Change>>,
+    next_position: u64,
 }
 
 impl Session {
-    /// An empty session without a connection.
+    /// An empty session without a connection, which ends with the process.
     #[must_use]
     pub fn new(limits: SessionLimits) -> Self {
         Self {
@@ -132,7 +141,24 @@ impl Session {
             receive_max: 0,
             received: Vec::new(),
             counters: Counters::default(),
+            journal: None,
+            next_position: 0,
         }
+    }
+
+    /// A durable session without a connection, as a store has it; [`Restored::default`] for a new one.
+    #[must_use]
+    pub fn durable(limits: SessionLimits, restored: Restored) -> Self {
+        let mut session = Self::new(limits);
+        session.journal = Some(Vec::new());
+        for stored in restored.queue {
+            session.queue.push(Held::Stored(stored));
+        }
+        session.inflight.restore(restored.inflight);
+        session.received = restored.received;
+        session.received.sort_unstable();
+        session.next_position = restored.next_position;
+        session
     }
 
     /// A connection is there: what was in flight is sent again [MQTT-4.4.0-1].
@@ -145,7 +171,9 @@ impl Session {
     /// The connection is gone: waiting QoS 0 messages are dropped.
     pub fn detach(&mut self) {
         self.receive_max = 0;
-        self.counters.undeliverable += self.queue.retain(|delivery| delivery.qos > QoS::AtMostOnce);
+        self.counters.undeliverable += self.queue.retain(|held| held.qos() > QoS::AtMostOnce);
+        self.queue.put_away();
+        self.inflight.put_away();
     }
 
     /// Queues a message.
@@ -156,18 +184,21 @@ impl Session {
         }
         let bytes = delivery.bytes();
         if self.queue.has_room(bytes, &self.limits) {
-            self.queue.push(delivery);
+            self.push(delivery);
             return Enqueued::Queued;
         }
         let can_fit = bytes <= self.limits.queue_bytes_max && self.limits.queue_messages_max > 0;
         match self.limits.overflow {
             Overflow::DropOldest if can_fit => {
                 let mut dropped = 0;
-                while !self.queue.has_room(bytes, &self.limits) && self.queue.pop().is_some() {
+                while !self.queue.has_room(bytes, &self.limits)
+                    && let Some(oldest) = self.queue.pop()
+                {
+                    self.note_skipped(&oldest);
                     dropped += 1;
                 }
                 self.counters.dropped += u64::from(dropped);
-                self.queue.push(delivery);
+                self.push(delivery);
                 Enqueued::DroppedOldest(dropped)
             }
             Overflow::Disconnect if delivery.qos > QoS::AtMostOnce && self.is_attached() => {
@@ -194,13 +225,19 @@ impl Session {
         loop {
             let head = self.queue.front()?;
             if head.is_expired(now) {
-                self.queue.pop();
+                let expired = self.queue.pop()?;
+                self.note_skipped(&expired);
                 self.counters.expired += 1; // [MQTT-3.3.2-5]
                 continue;
             }
-            if head.qos == QoS::AtMostOnce {
+            if head.stored().is_some() {
+                return None; // until it is fetched
+            }
+            if head.qos() == QoS::AtMostOnce {
                 self.counters.completed += 1;
-                let delivery = self.queue.pop()?;
+                let Held::Here(delivery) = self.queue.pop()? else {
+                    return None;
+                };
                 return Some(Outgoing::Publish {
                     delivery: Cow::Owned(delivery),
                     packet_id: None,
@@ -210,13 +247,23 @@ impl Session {
             if self.inflight.len() >= window {
                 return None; // [MQTT-4.9.0-2]
             }
-            let delivery = self.queue.pop()?;
+            let Held::Here(delivery) = self.queue.pop()? else {
+                return None;
+            };
             let sent = self.inflight.add(delivery);
             debug_assert!(
                 sent.is_some(),
                 "the window is smaller than the number of identifiers"
             );
             let (packet_id, delivery) = sent?;
+            if let (Some(journal), Some(place)) = (&mut self.journal, delivery.place) {
+                let qos = delivery.qos;
+                journal.push(Change::Sent {
+                    place,
+                    packet_id,
+                    qos,
+                });
+            }
             return Some(Outgoing::Publish {
                 delivery: Cow::Borrowed(delivery),
                 packet_id: Some(packet_id),
@@ -232,7 +279,9 @@ impl Session {
         let Some(head) = self.queue.front().filter(|_| self.is_attached()) else {
             return self.is_attached() && self.inflight.is_resending();
         };
-        self.inflight.is_resending() || head.qos == QoS::AtMostOnce || self.inflight.len() < self.window()
+        self.inflight.is_resending()
+            || (head.stored().is_none()
+                && (head.qos() == QoS::AtMostOnce || self.inflight.len() < self.window()))
     }
 
     /// The client acknowledged a QoS 1 message, or refused it; false if there is none of this identifier.
@@ -249,7 +298,8 @@ impl Session {
                 PubRecOutcome::Ended
             }
             Some(Awaits::Rec) => {
-                self.inflight.received(packet_id);
+                let known = self.inflight.received(packet_id);
+                self.note_exchange(known, Change::Received(packet_id));
                 PubRecOutcome::SendPubRel
             }
             // It has it already, whatever it says now.
@@ -264,9 +314,9 @@ impl Session {
 
     /// A message was too large for the client: as if it had been delivered [MQTT-3.1.2-25].
     pub fn oversized(&mut self, packet_id: PacketId) {
-        if self.inflight.remove(packet_id) {
-            self.counters.oversized += 1;
-        }
+        let removed = self.inflight.remove(packet_id);
+        self.counters.oversized += u64::from(removed.is_some());
+        self.note_exchange(removed, Change::Acknowledged(packet_id));
     }
 
     /// A QoS 2 message came from the client.
@@ -275,6 +325,7 @@ impl Session {
             Ok(_) => Received2::Duplicate,
             Err(index) => {
                 self.received.insert(index, packet_id);
+                self.note(Change::InboundReceived(packet_id));
                 Received2::Fresh
             }
         }
@@ -285,6 +336,7 @@ impl Session {
         match self.received.binary_search(&packet_id) {
             Ok(index) => {
                 self.received.remove(index);
+                self.note(Change::InboundReleased(packet_id));
                 true
             }
             Err(_) => false,
@@ -298,14 +350,80 @@ impl Session {
 
     /// Drops queued messages that have expired, to make room; returns how many.
     pub fn expire(&mut self, now: Instant) -> u64 {
-        let expired = self.queue.retain(|delivery| !delivery.is_expired(now));
+        let journal = &mut self.journal;
+        let expired = self.queue.retain(|held| {
+            let expired = held.is_expired(now);
+            if let (true, Some(journal), Some(place)) = (expired, journal.as_mut(), held.place()) {
+                journal.push(Change::Skipped(place));
+            }
+            !expired
+        });
         self.counters.expired += expired;
         expired
+    }
+
+    /// Its bounds.
+    #[must_use]
+    pub fn limits(&self) -> SessionLimits {
+        self.limits
     }
 
     /// New bounds for what comes from now on; what is queued or in flight beyond them stays.
     pub fn set_limits(&mut self, limits: SessionLimits) {
         self.limits = limits;
+    }
+
+    /// Whether a store is to know of it.
+    #[must_use]
+    pub fn is_durable(&self) -> bool {
+        self.journal.is_some()
+    }
+
+    /// The place of a delivery that is queued next; `None`: the session is not durable.
+    pub fn place(&mut self, seq: NonZeroU64) -> Option<Place> {
+        self.journal.as_ref()?;
+        let position = self.next_position;
+        self.next_position += 1;
+        Some(Place { seq, position })
+    }
+
+    /// What the store has not been told yet, in order. It is forgotten even if it is not looked at.
+    pub fn take_changes(&mut self) -> impl Iterator<Item = Change> + '_ {
+        self.journal.iter_mut().flat_map(|journal| journal.drain(..))
+    }
+
+    /// What to fetch from the store, in this order, because it is to be sent soon.
+    #[must_use]
+    pub fn wanted(&self) -> Vec<Place> {
+        if self.journal.is_none() || !self.is_attached() {
+            return Vec::new();
+        }
+        let mut bytes = 0;
+        let few = |stored: &Stored| {
+            let more = bytes < PAGE_BYTES / 2;
+            bytes += u64::from(stored.bytes);
+            more
+        };
+        let wanted = self.inflight.wanted().chain(self.queue.wanted());
+        wanted.take_while(few).map(|stored| stored.place).collect()
+    }
+
+    /// Takes in what was fetched, in the order it was wanted; `None` for a message that cannot be read, which is lost.
+    /// What is not waited for any more is left out.
+    pub fn arrived(&mut self, mut fetched: Vec<(Place, Option<Delivery>)>) {
+        if !self.is_attached() {
+            return;
+        }
+        let unreadable = self.inflight.arrived(&mut fetched);
+        for packet_id in unreadable {
+            let removed = self.inflight.remove(packet_id);
+            self.note_exchange(removed, Change::Acknowledged(packet_id));
+            self.counters.lost += 1;
+        }
+        for stored in self.queue.arrived(&mut fetched) {
+            self.note(Change::Skipped(stored.place));
+            self.counters.lost += 1;
+        }
     }
 
     /// What became of messages.
@@ -373,12 +491,40 @@ impl Session {
 
     fn end(&mut self, packet_id: PacketId, reason: ReasonCode) -> bool {
         let removed = self.inflight.remove(packet_id);
+        self.note_exchange(removed, Change::Acknowledged(packet_id));
         let counter = if reason.is_error() {
             &mut self.counters.refused
         } else {
             &mut self.counters.completed
         };
-        *counter += u64::from(removed);
-        removed
+        *counter += u64::from(removed.is_some());
+        removed.is_some()
+    }
+
+    /// Queues; beyond the first page a message that a store has is left to it.
+    fn push(&mut self, delivery: Delivery) {
+        let mut held = Held::Here(delivery);
+        if !self.is_attached() || self.queue.fills_a_page() {
+            held.put_away();
+        }
+        self.queue.push(held);
+    }
+
+    fn note(&mut self, change: Change) {
+        if let Some(journal) = &mut self.journal {
+            journal.push(change);
+        }
+    }
+
+    fn note_skipped(&mut self, held: &Held) {
+        if let Some(place) = held.place() {
+            self.note(Change::Skipped(place));
+        }
+    }
+
+    fn note_exchange(&mut self, known: Option<Known>, change: Change) {
+        if known.is_some_and(|known| known.durable) {
+            self.note(change);
+        }
     }
 }

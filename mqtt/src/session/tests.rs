@@ -6,6 +6,8 @@ use crate::testing::start;
 use proptest::prelude::*;
 use std::time::Duration;
 
+mod durable;
+
 const LIMITS: SessionLimits = SessionLimits {
     queue_messages_max: 100,
     queue_bytes_max: 1 << 20,
@@ -30,6 +32,7 @@ fn delivery(text: &str, qos: u8, expires_at: Option<Instant>) -> Delivery {
         qos,
         retain: false,
         subscription_ids: SubscriptionIds::None,
+        place: None,
     }
 }
 
@@ -481,8 +484,8 @@ proptest! {
             ids.sort_unstable();
             ids.dedup();
             prop_assert_eq!(ids.len(), session.inflight_len());
-            let Counters { completed, refused, dropped, expired, oversized, undeliverable } = session.counters();
-            let ended = completed + refused + dropped + expired + oversized + undeliverable;
+            let Counters { completed, refused, dropped, expired, oversized, undeliverable, lost } = session.counters();
+            let ended = completed + refused + dropped + expired + oversized + undeliverable + lost;
             prop_assert_eq!(ended + session.queue_len() as u64 + session.inflight_len() as u64, offered);
         }
     }

@@ -233,6 +233,7 @@ impl Pair {
             qos: parts.qos,
             retain: false,
             subscription_ids: SubscriptionIds::None,
+            place: None,
         });
         self.pump();
     }

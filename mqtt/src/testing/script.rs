@@ -300,8 +300,9 @@ impl Stage {
             expired,
             oversized,
             undeliverable,
+            lost,
         } = session.counters();
-        let ended = completed + refused + dropped + expired + oversized + undeliverable;
+        let ended = completed + refused + dropped + expired + oversized + undeliverable + lost;
         let there = session.queue_len() + session.inflight_len();
         assert_eq!(
             ended + there as u64,

@@ -92,12 +92,7 @@ pub(crate) fn put<S: Sink>(subscribe: &Subscribe, version: Version, sink: &mut S
     for (filter, options) in &subscribe.filters {
         sink.put_field(filter.as_str().as_bytes());
         sink.put_u8(match version {
-            Version::V5 => {
-                options.qos as u8
-                    | u8::from(options.no_local) << 2
-                    | u8::from(options.retain_as_published) << 3
-                    | (options.retain_handling as u8) << 4
-            }
+            Version::V5 => options.to_byte(),
             Version::V31 | Version::V311 => options.qos as u8,
         });
     }

@@ -188,6 +188,7 @@ fn delivering(version: Version, qos: QoS, payload_bytes: usize) -> u64 {
             qos,
             retain: false,
             subscription_ids,
+            place: None,
         });
         let outgoing = session.next(now).unwrap();
         assert_eq!(conn.deliver(&outgoing, 7, now), Delivered::Sent);
@@ -228,6 +229,7 @@ fn a_large_payload_is_shared_and_not_copied() {
         qos: QoS::AtMostOnce,
         retain: false,
         subscription_ids: SubscriptionIds::None,
+        place: None,
     };
     let outgoing = sluice_mqtt::session::Outgoing::Publish {
         delivery: std::borrow::Cow::Owned(delivery),

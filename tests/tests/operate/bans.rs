@@ -89,7 +89,10 @@ fn a_banned_address_finds_its_socket_closed() {
             && line.has("peer", "127.0.0.1")
     });
     let metrics = obeyed(&broker, &["metrics"]);
-    for line in ["sluice_bans 1", "sluice_connections_shed_total 1"] {
+    for line in [
+        "sluice_bans 1",
+        "sluice_connections_shed_total{reason=\"banned\"} 1",
+    ] {
         assert!(
             metrics.lines().any(|other| other == line),
             "no {line} in\n{metrics}"

@@ -157,7 +157,8 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     // Events are counted and logged where they are declared.
     ("event", &["log", "metrics"]),
     // A configuration names capabilities, which the host declares.
-    ("config", &["policy"]),
+    ("config", &["network", "policy"]),
+    ("network", &[]),
     ("policy", &["event"]),
     ("store", &["event"]),
     ("cluster", &["event"]),
@@ -169,13 +170,13 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     (
         "hub",
         &[
-            "cluster", "config", "event", "metrics", "policy", "report", "store",
+            "cluster", "config", "event", "metrics", "network", "policy", "report", "store",
         ],
     ),
     (
         "net",
         &[
-            "config", "event", "hub", "memory", "metrics", "policy", "report", "throttle",
+            "config", "event", "hub", "memory", "metrics", "network", "policy", "report", "throttle",
         ],
     ),
 ];

@@ -1,6 +1,6 @@
 //! Who gets an encrypted connection, and what becomes of those that do not.
 
-use crate::{broker, join, metric};
+use crate::{broker, failures, join, metric, sum};
 use sluice_tests::packet::{V5, connect};
 use sluice_tests::peer::Peer;
 use sluice_tests::tls::{HandshakeKind, Identity, TLS12, TLS13, VERSIONS};
@@ -28,9 +28,7 @@ fn a_handshake_that_does_not_end_is_cut_off_while_others_are_served() {
     half.expect_closed();
     silent.iter_mut().for_each(Peer::expect_closed);
     client.ping();
-    eventually("every failure is counted", || {
-        metric(&broker, "sluice_tls_handshakes_failed_total") == Some(51)
-    });
+    eventually("every failure is counted", || failures(&broker, "timeout") == 51);
 }
 
 #[test]
@@ -41,6 +39,7 @@ fn a_client_without_tls_is_told_apart_and_turned_away() {
     plain.send(connect(V5, unique("plain")));
     let line = broker.wait_for_log("the failure", |line| line.is("tls_handshake_failed"));
     assert!(line.has("text", "the client does not speak TLS"), "{}", line.text);
+    assert!(line.has("cause", "not_tls"), "{}", line.text);
     join(&broker, &identity.client(), V5).ping();
 }
 
@@ -50,7 +49,10 @@ fn a_client_that_leaves_without_a_word_is_no_failure() {
     let broker = broker(&identity, "");
     Peer::open(broker.listener("secure"), V5).vanish();
     join(&broker, &identity.client(), V5).ping();
-    assert_eq!(metric(&broker, "sluice_tls_handshakes_failed_total"), Some(0));
+    assert_eq!(sum(&broker, "sluice_tls_handshakes_failed_total"), 0);
+    eventually("none is under way", || {
+        metric(&broker, "sluice_tls_handshakes_under_way") == Some(0)
+    });
 }
 
 #[test]
@@ -61,6 +63,7 @@ fn a_client_that_does_not_trust_the_certificate_says_so_to_the_operator() {
     let line = broker.wait_for_log("the failure", |line| line.is("tls_handshake_failed"));
     let text = line.text_field("text").expect("a text");
     assert!(text.contains("alert"), "{text}");
+    assert!(line.has("cause", "client_refused"), "{}", line.text);
 }
 
 #[test]
@@ -97,4 +100,39 @@ fn a_client_that_comes_back_resumes_its_session() {
         let again = again.expect("the handshake succeeds");
         assert_eq!(again.session().handshake_kind(), Some(HandshakeKind::Resumed));
     }
+    eventually("both kinds are counted", || {
+        let of = |resumed| {
+            metric(
+                &broker,
+                &format!("sluice_tls_handshakes_total{{resumed=\"{resumed}\"}}"),
+            )
+        };
+        (of(false), of(true)) == (Some(2), Some(2))
+    });
+}
+
+#[test]
+fn of_too_many_handshakes_the_oldest_gives_way() {
+    let identity = Identity::new();
+    let broker = broker(&identity, "handshakes_max = 3");
+    let silent = || Peer::open(broker.listener("secure"), V5);
+    let under_way = |count| {
+        eventually("so many are under way", || {
+            metric(&broker, "sluice_tls_handshakes_under_way") == Some(count)
+        });
+    };
+    let mut first = silent();
+    under_way(1);
+    let (second, third) = (silent(), silent());
+    under_way(3);
+    let mut client = join(&broker, &identity.client(), V5);
+    first.expect_closed();
+    let line = broker.wait_for_log("the one that gave way", |line| line.is("tls_handshake_failed"));
+    assert!(line.has("cause", "displaced"), "{}", line.text);
+    assert_eq!(failures(&broker, "displaced"), 1);
+    client.ping();
+    for waiting in [second, third] {
+        waiting.vanish();
+    }
+    under_way(0);
 }

@@ -1,17 +1,20 @@
 //! Renewed certificates, and those that are not taken.
 
 use crate::{broker, config, join, metric};
+use sluice_tests::authority::{Authority, wanted};
 use sluice_tests::broker::{Broker, Signal};
 use sluice_tests::eventually;
 use sluice_tests::packet::V5;
 use sluice_tests::tls::{HandshakeKind, Identity};
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt as _;
 
-fn install(broker: &Broker, identity: &Identity) {
+pub fn install(broker: &Broker, identity: &Identity) {
     write(broker, "chain.pem", &identity.certificate_pem);
     write(broker, "key.pem", &identity.key_pem);
 }
 
-fn write(broker: &Broker, name: &str, text: &str) {
+pub fn write(broker: &Broker, name: &str, text: &str) {
     std::fs::write(broker.dir().join(name), text).expect("the file is written");
 }
 
@@ -111,7 +114,7 @@ fn encryption_can_be_switched_on_for_new_connections() {
 fn the_metrics_tell_when_the_certificate_expires() {
     let broker = broker(&Identity::new(), "");
     let left = || {
-        let name = "sluice_tls_certificate_expires_seconds{listener=\"secure\"}";
+        let name = "sluice_tls_certificate_expires_seconds{listener=\"secure\",file=\"chain.pem\"}";
         metric(&broker, name).expect("a number")
     };
     let before = left();
@@ -140,6 +143,55 @@ fn check_finds_what_a_start_would_find() {
     let told = String::from_utf8_lossy(&start.stderr).into_owned();
     assert!(
         told.contains("listener[0].tls.key: key.pem cannot be read"),
+        "{told}"
+    );
+}
+
+#[test]
+fn the_command_reload_does_what_sighup_does_and_says_what_is_wrong() {
+    let (old, new) = (Identity::new(), Identity::new());
+    let broker = broker(&old, "");
+    install(&broker, &new);
+    let said = broker.sluice(&["reload"]).expect("the new certificate is taken");
+    assert!(said.starts_with("the configuration is in force"), "{said}");
+    join(&broker, &new.client(), V5).ping();
+    write(&broker, "key.pem", &old.key_pem);
+    let why = broker.sluice(&["reload"]).expect_err("the key is another's");
+    assert!(
+        why.contains("listener[0].tls.key: key.pem does not belong to the certificate in chain.pem"),
+        "{why}"
+    );
+    join(&broker, &new.client(), V5).ping();
+}
+
+#[test]
+fn check_warns_of_what_will_expire_and_of_a_key_that_others_can_read() {
+    let identity = Identity::new();
+    let broker = broker(&identity, "");
+    let check = || {
+        let output = broker.command(&["check", "--config", "sluice.toml"]);
+        assert!(output.status.success());
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    };
+    let set_mode = |mode| {
+        let key = broker.dir().join("key.pem");
+        std::fs::set_permissions(key, Permissions::from_mode(mode)).expect("the mode is set");
+    };
+    set_mode(0o644);
+    let told = check();
+    assert!(
+        told.contains("listener[0].tls.key: key.pem is open to every user of this machine"),
+        "{told}"
+    );
+    set_mode(0o600);
+    assert_eq!(check(), "");
+    let short = Authority::new("short");
+    let short = short.issue(wanted("soon").valid_for(10 * 24 * 3600));
+    write(&broker, "chain.pem", &short.chain_pem);
+    write(&broker, "key.pem", &short.key_pem);
+    let told = check();
+    assert!(
+        told.contains("the certificate in chain.pem expires in 9 d"),
         "{told}"
     );
 }

@@ -1,10 +1,14 @@
 //! Who may not come in, because the operator says so. The time is an argument: bans are for the wall clock, so that
 //! they can outlive the process.
 
+mod fact;
 #[cfg(test)]
 mod tests;
 
-use super::network::Network;
+pub use fact::BadBan;
+pub(super) use fact::{from_fact, key, to_fact};
+
+use super::Network;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
@@ -127,6 +131,17 @@ pub struct Bans {
     networks: Map<Network>,
     /// How many networks there are of each length, IPv4 apart: an address is looked up once for each.
     lengths: BTreeMap<(bool, u8), usize>,
+    /// Since they were taken last.
+    changes: Vec<BanChange>,
+}
+
+/// Something that has changed in the bans.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BanChange {
+    /// There is this ban now, in the place of an earlier one of the same subject.
+    Begun(Ban),
+    /// There is no ban of this subject any more: it was taken back, or has ended by itself and was forgotten.
+    Ended(Subject),
 }
 
 type Map<K> = HashMap<K, Terms, foldhash::fast::RandomState>;
@@ -187,6 +202,7 @@ impl Bans {
         if self.len() >= BANS_MAX && !self.knows(&ban.subject) {
             return Err(BanError::TooMany);
         }
+        self.changes.push(BanChange::Begun(ban.clone()));
         let terms = Terms {
             reason: ban.reason.into(),
             since: ban.since,
@@ -216,21 +232,40 @@ impl Bans {
                 forget_length(&mut self.lengths, *network);
             }),
         };
+        if removed.is_some() {
+            self.changes.push(BanChange::Ended(subject.clone()));
+        }
         removed.is_some_and(|terms| terms.holds(now))
     }
 
     /// Forgets the bans that have ended by themselves.
     pub fn expire(&mut self, now: SystemTime) {
-        self.clients.retain(|_, terms| terms.holds(now));
-        self.users.retain(|_, terms| terms.holds(now));
+        let changes = &mut self.changes;
+        let mut holds = |terms: &Terms, subject: &dyn Fn() -> Subject| {
+            let holds = terms.holds(now);
+            if !holds {
+                changes.push(BanChange::Ended(subject()));
+            }
+            holds
+        };
+        self.clients
+            .retain(|id, terms| holds(terms, &|| Subject::Client(id.clone())));
+        self.users
+            .retain(|name, terms| holds(terms, &|| Subject::User(name.clone())));
         let lengths = &mut self.lengths;
         self.networks.retain(|network, terms| {
-            let holds = terms.holds(now);
+            let holds = holds(terms, &|| Subject::Address(*network));
             if !holds {
                 forget_length(lengths, *network);
             }
             holds
         });
+    }
+
+    /// What has changed since this was asked last, in order. Whoever changes bans asks each time: nothing else bounds
+    /// how much it is.
+    pub fn take_changes(&mut self) -> Vec<BanChange> {
+        std::mem::take(&mut self.changes)
     }
 
     /// All bans that hold, in order of their subjects.

@@ -1,6 +1,7 @@
 //! Bans over time.
 
 use super::*;
+use proptest::prelude::*;
 use std::time::Duration;
 
 const START: SystemTime = SystemTime::UNIX_EPOCH;
@@ -168,4 +169,88 @@ fn bans_can_be_written_down_and_read_again() {
     let read: Vec<Ban> = serde_json::from_str(&text).expect("bans");
     assert_eq!(read, listed);
     assert_eq!(bans(read).list(START), listed);
+}
+
+#[test]
+fn every_change_is_told_once_and_in_order() {
+    let mut bans = Bans::default();
+    let first = ban(client("c"), Some(5));
+    let other = ban(client("c"), Some(6));
+    let net = ban(address("10.0.0.0/8"), Some(5));
+    for ban in [&first, &other, &net] {
+        bans.insert(ban.clone(), START).expect("room");
+    }
+    let begun = [first, other, net].map(BanChange::Begun);
+    assert_eq!(bans.take_changes(), begun);
+    bans.remove(&user("nobody"), START);
+    assert_eq!(bans.insert(ban(client(""), None), START), Err(BanError::Empty));
+    assert_eq!(bans.take_changes(), []);
+    bans.expire(at(5));
+    assert_eq!(bans.take_changes(), [BanChange::Ended(address("10.0.0.0/8"))]);
+    // It has ended by itself; that nobody had noticed yet makes no difference to whoever keeps it.
+    assert!(!bans.remove(&client("c"), at(6)));
+    assert_eq!(bans.take_changes(), [BanChange::Ended(client("c"))]);
+}
+
+#[test]
+fn those_that_make_room_at_the_limit_are_told_to_have_ended() {
+    let mut bans = bans((0..BANS_MAX).map(|n| ban(client(&n.to_string()), Some(if n == 0 { 1 } else { 9 }))));
+    bans.take_changes();
+    let new = ban(client("new"), None);
+    bans.insert(new.clone(), at(1)).expect("room");
+    assert_eq!(
+        bans.take_changes(),
+        [BanChange::Ended(client("0")), BanChange::Begun(new)]
+    );
+}
+
+fn any_subject() -> impl Strategy<Value = Subject> {
+    prop_oneof![
+        "\\PC{1,20}".prop_map(Subject::Client),
+        "\\PC{1,20}".prop_map(Subject::User),
+        (any::<IpAddr>(), any::<u8>())
+            .prop_map(|(address, prefix)| Subject::Address(Network::around(address, prefix))),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(1000))]
+
+    #[test]
+    fn a_ban_is_read_as_it_was_written(
+        subject in any_subject(),
+        reason in "\\PC{0,30}",
+        since in 0..u64::MAX / 2,
+        until in proptest::option::of(0..u64::MAX / 2),
+    ) {
+        let time = |milliseconds| START + Duration::from_millis(milliseconds);
+        let ban = Ban { subject, reason, since: time(since), until: until.map(time) };
+        let (key, value) = to_fact(&ban);
+        prop_assert_eq!(&fact::key(&ban.subject), &key);
+        prop_assert_eq!(from_fact(&key, &value), Ok(ban));
+        for len in 0..value.len() {
+            prop_assert!(from_fact(&key, &value[..len]).is_err());
+        }
+        for len in 0..key.len() {
+            prop_assert!(from_fact(&key[..len], &value).is_err());
+        }
+        prop_assert!(from_fact(&[&key[..], b"x"].concat(), &value).is_err());
+    }
+
+    #[test]
+    fn bytes_that_are_no_ban_are_an_error_or_a_ban(key: Vec<u8>, mut value: Vec<u8>) {
+        value.insert(0, 1);
+        let _ = from_fact(&key, &value);
+    }
+}
+
+#[test]
+fn the_written_form_is_the_one_that_has_this_number() {
+    let (key, value) = to_fact(&ban(address("10.0.0.0/8"), Some(1)));
+    assert_eq!(key, b"\x02\x0a10.0.0.0/8");
+    assert_eq!(value, b"\x01\x09it floods\x00\x01\xe8\x07");
+    assert_eq!(fact::key(&client("c")), b"\x00\x01c");
+    assert_eq!(fact::key(&user("u")), b"\x01\x01u");
+    assert_eq!(from_fact(&key, b"\x02"), Err(BadBan::Format(2)));
+    assert_eq!(from_fact(&key, b""), Err(BadBan::Damaged));
 }

@@ -1,41 +1,23 @@
 //! From an accepted socket to an encrypted one: within a deadline, and without keeping others on its worker waiting.
 
-use super::Acceptor;
+use super::failure::Failure;
 use super::socket::Encrypted;
-use crate::config::quantity::duration_text;
+use super::turns::Turns;
+use super::verifier::take_refused;
+use super::{Acceptor, certificate};
 use crate::event::Event;
 use crate::net::Shared;
 use crate::policy::verdict::{Peer, TlsPeer};
 use crate::report;
-use std::fmt;
 use std::io;
+use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
 use tokio::net::TcpStream;
-use tokio::sync::Semaphore;
 use tokio_rustls::LazyConfigAcceptor;
-use tokio_rustls::rustls::{self, InvalidMessage, ServerConnection};
+use tokio_rustls::rustls::pki_types::UnixTime;
+use tokio_rustls::rustls::server::danger::ClientCertVerifier as _;
+use tokio_rustls::rustls::{self, HandshakeKind, ServerConnection};
 use tokio_rustls::server::TlsStream;
-
-/// Whose turn it is on a worker to compute its part of a handshake. That takes up to some milliseconds, and after a
-/// restart every client comes at once: with one turn per round of the worker, those that are connected already wait for
-/// one computation at most.
-#[derive(Clone)]
-pub(in crate::net) struct Turns(Arc<Semaphore>);
-
-/// Why there is no connection.
-enum Failure {
-    /// The client left before it had said anything.
-    Silent,
-    Late(Duration),
-    Broken(io::Error),
-}
-
-impl Turns {
-    pub(in crate::net) fn new() -> Self {
-        Self(Arc::new(Semaphore::new(1)))
-    }
-}
 
 impl Acceptor {
     /// Performs the handshake and notes in `peer` what came of it. `None`: there is no connection, and the operator
@@ -48,6 +30,7 @@ impl Acceptor {
         turns: &Turns,
     ) -> Option<Encrypted> {
         let mut stopping = shared.stopping.clone();
+        let place = self.under_way.begin(self.handshakes_max, &shared.metrics);
         // What a handshake needs is given back with its end, not kept in the connection's task.
         let handshake = Box::pin(tokio::time::timeout(
             self.handshake_timeout,
@@ -55,12 +38,15 @@ impl Acceptor {
         ));
         let done = tokio::select! {
             done = handshake => done.unwrap_or(Err(Failure::Late(self.handshake_timeout))),
+            () = place.given_away() => Err(Failure::Displaced(self.handshakes_max)),
             // Whoever is not in yet is not waited for.
             _ = stopping.wait_for(|stopping| *stopping) => return None,
         };
+        drop(place);
         match done {
-            Ok(stream) => {
-                let tls = tls_peer(stream.get_ref().1);
+            Ok((stream, tls)) => {
+                let is_resumed = stream.get_ref().1.handshake_kind() == Some(HandshakeKind::Resumed);
+                shared.metrics.tls.completed(is_resumed);
                 Arc::make_mut(peer).tls = Some(Box::new(tls));
                 Some(Encrypted::new(stream))
             }
@@ -68,6 +54,7 @@ impl Acceptor {
             Err(failure) => {
                 shared.events.emit(Event::TlsHandshakeFailed {
                     origin: report::origin(peer),
+                    failure: failure.reason(),
                     text: &failure.to_string(),
                 });
                 None
@@ -75,59 +62,65 @@ impl Acceptor {
         }
     }
 
-    async fn shake_hands(&self, socket: TcpStream, turns: &Turns) -> Result<TlsStream<TcpStream>, Failure> {
+    async fn shake_hands(
+        &self,
+        socket: TcpStream,
+        turns: &Turns,
+    ) -> Result<(TlsStream<TcpStream>, TlsPeer), Failure> {
         let hello = LazyConfigAcceptor::new(rustls::server::Acceptor::default(), socket).await;
         let hello = hello.map_err(|error| {
             if error.kind() == io::ErrorKind::InvalidData {
-                Failure::Broken(error)
+                Failure::Broken(error, None)
             } else {
                 Failure::Silent
             }
         })?;
-        let turn = turns.0.acquire().await;
         let config = Arc::clone(&self.config);
-        let rest = hello.into_stream_with(config, |session| {
-            session.set_buffer_limit(Some(BUFFER_BYTES_MAX));
+        let answer =
+            || hello.into_stream_with(config, |session| session.set_buffer_limit(Some(BUFFER_BYTES_MAX)));
+        let mut rest = turns.compute(answer).await;
+        let rest = std::future::poll_fn(|cx| {
+            Pin::new(&mut rest).poll(cx).map(|done| {
+                let stream = done.map_err(|error| Failure::Broken(error, take_refused()))?;
+                let tls = self.examine(stream.get_ref().1)?;
+                Ok((stream, tls))
+            })
         });
-        tokio::task::yield_now().await;
-        drop(turn);
-        rest.await.map_err(Failure::Broken)
+        turns.complete(rest).await
     }
-}
 
-/// What policies see of the encryption.
-fn tls_peer(session: &ServerConnection) -> TlsPeer {
-    let version = match session.protocol_version() {
-        Some(rustls::ProtocolVersion::TLSv1_2) => "TLSv1.2",
-        Some(rustls::ProtocolVersion::TLSv1_3) => "TLSv1.3",
-        _ => "",
-    };
-    let suite = session.negotiated_cipher_suite();
-    let suite = suite.and_then(|suite| suite.suite().as_str()).unwrap_or_default();
-    TlsPeer {
-        version: version.to_owned(),
-        // rustls tells the suites of the versions apart by their names, IANA does not.
-        cipher: suite.replacen("TLS13_", "TLS_", 1),
-        sni: session.server_name().map(str::to_owned),
-        certificate: None,
-    }
-}
-
-impl fmt::Display for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Silent => f.write_str("the client left"),
-            Self::Late(patience) => write!(f, "not complete within {}", duration_text(*patience)),
-            Self::Broken(error) => {
-                let cause = error.get_ref().and_then(|cause| cause.downcast_ref());
-                match cause {
-                    Some(rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType)) => {
-                        f.write_str("the client does not speak TLS")
-                    }
-                    _ => error.fmt(f),
+    /// What policies see of the encryption, once it is certain that the client may come.
+    fn examine(&self, session: &ServerConnection) -> Result<TlsPeer, Failure> {
+        let version = match session.protocol_version() {
+            Some(rustls::ProtocolVersion::TLSv1_2) => "TLSv1.2",
+            Some(rustls::ProtocolVersion::TLSv1_3) => "TLSv1.3",
+            _ => "",
+        };
+        let suite = session.negotiated_cipher_suite();
+        let suite = suite.and_then(|suite| suite.suite().as_str()).unwrap_or_default();
+        let certificates = session.peer_certificates().unwrap_or_default();
+        let refused = |error| Failure::Broken(io::Error::other(error), take_refused());
+        if let Some(clients) = &self.clients {
+            match certificates.split_first() {
+                // A resumed session brings the certificate of the one before, which may have come to its end since.
+                Some((own, others)) if session.handshake_kind() == Some(HandshakeKind::Resumed) => {
+                    let verified = clients.verifier.verify_client_cert(own, others, UnixTime::now());
+                    verified.map_err(refused)?;
                 }
+                None if clients.verifier.client_auth_mandatory() => {
+                    return Err(refused(rustls::Error::NoCertificatesPresented));
+                }
+                _ => {}
             }
         }
+        let certificate = certificates.first().map(certificate::read);
+        Ok(TlsPeer {
+            version: version.to_owned(),
+            // rustls tells the suites of the versions apart by their names, IANA does not.
+            cipher: suite.replacen("TLS13_", "TLS_", 1),
+            sni: session.server_name().map(str::to_owned),
+            certificate: certificate.transpose().map_err(Failure::Unreadable)?,
+        })
     }
 }
 

@@ -1,197 +1,122 @@
-//! What a listener proves itself with: a certificate chain and its key, read from PEM files and checked before any
-//! client sees them.
+//! What a listener proves itself with: a certificate chain and its key, checked before any client sees them.
 
-use crate::config::Tls;
-use std::fs::File;
-use std::io::Read;
+use super::finding::{Age, Expiry, Finding, age, date};
+use super::pem;
+use crate::config::CertificateFiles;
+use sha2::{Digest as _, Sha256};
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 use tokio_rustls::rustls::crypto::CryptoProvider;
-use tokio_rustls::rustls::pki_types::pem::{self, PemObject};
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::rustls::sign::{CertifiedKey, SigningKey};
-use x509_parser::prelude::{ASN1Time, FromDer, X509Certificate};
+use x509_parser::extensions::GeneralName;
+use x509_parser::prelude::{FromDer, X509Certificate};
 
-/// A chain and its key that fit each other, within their time.
+/// A chain and its key that fit each other.
 #[derive(Debug)]
 pub(super) struct Material {
-    pub(super) certified: CertifiedKey,
-    /// End of the certificate's validity, in seconds of Unix time.
-    pub(super) expires_unix_seconds: u64,
-    /// The key as it was read: to tell whether it has changed.
-    pub(super) key_der: PrivateKeyDer<'static>,
+    pub(super) certified: Arc<CertifiedKey>,
+    /// The host names that the certificate is for, in lower case; of wildcards the whole `*.example.com`.
+    pub(super) names: BTreeSet<String>,
+    pub(super) expiry: Expiry,
+    /// Tells whether the chain and the key are the same as others.
+    pub(super) digest: [u8; 32],
     /// What deserves attention without being wrong.
     pub(super) warnings: Vec<Finding>,
 }
 
-/// Something about one of the files.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Finding {
-    /// The key of the configuration that names the file.
-    pub(super) key: &'static str,
-    pub(super) what: String,
-    pub(super) remedy: String,
-}
-
-impl Finding {
-    fn of_certificate(what: impl Into<String>, remedy: impl Into<String>) -> Self {
-        let (what, remedy) = (what.into(), remedy.into());
-        Self {
-            key: "certificate",
-            what,
-            remedy,
-        }
-    }
-
-    fn of_key(what: impl Into<String>, remedy: impl Into<String>) -> Self {
-        Self {
-            key: "key",
-            ..Self::of_certificate(what, remedy)
-        }
-    }
-}
-
 impl Material {
-    /// Reads both files.
+    /// Reads both files. `place` goes before the names of their keys in the configuration. One that is not within its
+    /// time at `now` is an error unless `lenient` says otherwise of its digest.
     ///
     /// # Errors
-    /// Everything that is wrong with them at the time `now`.
-    pub(super) fn read(tls: &Tls, provider: &CryptoProvider, now: SystemTime) -> Result<Self, Vec<Finding>> {
-        let (chain, key) = match (read_chain(&tls.certificate), read_key(&tls.key)) {
-            (Ok(chain), Ok(key)) => (chain, key),
-            (Err(one), Err(other)) => return Err(vec![one, other]),
-            (Err(finding), _) | (_, Err(finding)) => return Err(vec![finding]),
-        };
-        let leaf = parse_leaf(&tls.certificate, &chain);
-        let usable = load_key(&tls.key, &key, provider);
-        let (leaf, signing) = match (leaf, usable) {
-            (Ok(leaf), Ok(signing)) => (leaf, signing),
-            (Err(one), Err(other)) => return Err(vec![one, other]),
-            (Err(finding), _) | (_, Err(finding)) => return Err(vec![finding]),
-        };
+    /// Everything that is wrong with them.
+    pub(super) fn read(
+        files: &CertificateFiles,
+        place: &str,
+        provider: &CryptoProvider,
+        now: SystemTime,
+        lenient: impl Fn(&[u8; 32]) -> bool,
+    ) -> Result<Self, Vec<Finding>> {
+        let (certificate_key, key_key) = (format!("{place}certificate"), format!("{place}key"));
+        let (chain, key) = both(
+            pem::certificates(&files.certificate, &certificate_key),
+            pem::private_key(&files.key, &key_key),
+        )?;
+        let (leaf, signing) = both(
+            parse(&files.certificate, &certificate_key, &chain),
+            load_key(&files.key, &key_key, &key, provider),
+        )?;
         let mut wrong = Vec::new();
         if !belongs(&*signing, &leaf) {
-            wrong.push(Finding::of_key(
-                format!(
-                    "{} does not belong to the certificate in {}",
-                    tls.key.display(),
-                    tls.certificate.display()
-                ),
-                "the first certificate there must be the one that was made for this key",
-            ));
+            let what = format!(
+                "{} does not belong to the certificate in {}",
+                files.key.display(),
+                files.certificate.display()
+            );
+            let remedy = "the first certificate there must be the one that was made for this key";
+            wrong.push(Finding::new(&key_key, what, remedy));
         }
+        let digest = digest(&chain, &key);
         let mut warnings = Vec::new();
-        match check_time(&tls.certificate, &leaf, now) {
+        match check_time(&files.certificate, &certificate_key, &leaf, now) {
             Ok(warning) => warnings.extend(warning),
+            Err(finding) if lenient(&digest) => warnings.push(finding),
             Err(finding) => wrong.push(finding),
         }
         if !wrong.is_empty() {
             return Err(wrong);
         }
-        let expires_unix_seconds = u64::try_from(leaf.validity().not_after.timestamp()).unwrap_or(0);
+        warnings.extend(check_chain(&files.certificate, &certificate_key, &chain, now));
+        warnings.extend(pem::exposed(&files.key, &key_key));
+        let expiry = Expiry::of(&files.certificate, leaf.validity().not_after);
+        let names = names(&leaf);
         drop(leaf);
         Ok(Self {
-            certified: CertifiedKey::new(chain, signing),
-            expires_unix_seconds,
-            key_der: key,
+            certified: Arc::new(CertifiedKey::new(chain, signing)),
+            names,
+            expiry,
+            digest,
             warnings,
         })
     }
 }
 
-fn read_chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, Finding> {
-    let text = read_file(path).map_err(|what| Finding::of_certificate(what, READABLE))?;
-    let chain: Result<Vec<_>, pem::Error> = CertificateDer::pem_slice_iter(&text).collect();
-    let chain = chain.map_err(|error| Finding::of_certificate(not_pem(path, &error), WHOLE))?;
-    if chain.is_empty() {
-        let remedy = format!(
-            "it needs a block -----BEGIN CERTIFICATE-----; `openssl x509 -inform der -in {} -out chain.pem` makes one \
-             of a binary file",
-            path.display()
-        );
-        return Err(Finding::of_certificate(
-            format!("{} has no certificate in it", path.display()),
-            remedy,
-        ));
-    }
-    Ok(chain)
-}
-
-fn read_key(path: &Path) -> Result<PrivateKeyDer<'static>, Finding> {
-    let text = read_file(path).map_err(|what| Finding::of_key(what, READABLE))?;
-    let encrypted = ENCRYPTED
-        .iter()
-        .any(|mark| text.windows(mark.len()).any(|window| window == mark.as_bytes()));
-    if encrypted {
-        let remedy = format!(
-            "nobody is there to enter its passphrase; `openssl pkey -in {} -out key.pem` writes it without one, to be \
-             readable by the broker only",
-            path.display()
-        );
-        return Err(Finding::of_key(
-            format!("{} is encrypted", path.display()),
-            remedy,
-        ));
-    }
-    match PrivateKeyDer::pem_slice_iter(&text).next() {
-        Some(Ok(key)) => Ok(key),
-        Some(Err(error)) => Err(Finding::of_key(not_pem(path, &error), WHOLE)),
-        None => Err(Finding::of_key(
-            format!("{} has no private key in it", path.display()),
-            "it needs a block -----BEGIN PRIVATE KEY-----",
-        )),
+fn both<A, B>(one: Result<A, Finding>, other: Result<B, Finding>) -> Result<(A, B), Vec<Finding>> {
+    match (one, other) {
+        (Ok(one), Ok(other)) => Ok((one, other)),
+        (Err(one), Err(other)) => Err(vec![one, other]),
+        (Err(finding), _) | (_, Err(finding)) => Err(vec![finding]),
     }
 }
 
-fn read_file(path: &Path) -> Result<Vec<u8>, String> {
-    let unreadable = |error: std::io::Error| format!("{} cannot be read: {error}", path.display());
-    let mut text = Vec::new();
-    let file = File::open(path).map_err(unreadable)?;
-    file.take(FILE_BYTES_MAX + 1)
-        .read_to_end(&mut text)
-        .map_err(unreadable)?;
-    if text.len() as u64 > FILE_BYTES_MAX {
-        return Err(format!("{} is larger than 1 MiB", path.display()));
-    }
-    Ok(text)
-}
-
-fn not_pem(path: &Path, error: &pem::Error) -> String {
-    let what = match error {
-        pem::Error::MissingSectionEnd { .. } => "a block has no end",
-        pem::Error::IllegalSectionStart { .. } => "a block begins with a broken line",
-        pem::Error::Base64Decode(_) => "a block is not base64",
-        _ => "a block cannot be read",
-    };
-    format!("{} is damaged: {what}", path.display())
-}
-
-fn parse_leaf<'c>(path: &Path, chain: &'c [CertificateDer<'static>]) -> Result<X509Certificate<'c>, Finding> {
+fn parse<'c>(
+    path: &Path,
+    key: &str,
+    chain: &'c [CertificateDer<'static>],
+) -> Result<X509Certificate<'c>, Finding> {
     let der = chain.first().map(AsRef::as_ref).unwrap_or_default();
     let parsed = X509Certificate::from_der(der);
     parsed.map(|(_, leaf)| leaf).map_err(|error| {
-        Finding::of_certificate(
-            format!("the first certificate in {} is damaged: {error}", path.display()),
-            WHOLE,
-        )
+        let what = format!("the first certificate in {} is damaged: {error}", path.display());
+        Finding::new(key, what, pem::WHOLE)
     })
 }
 
 fn load_key(
     path: &Path,
-    key: &PrivateKeyDer<'static>,
+    key: &str,
+    found: &PrivateKeyDer<'static>,
     provider: &CryptoProvider,
 ) -> Result<Arc<dyn SigningKey>, Finding> {
-    provider
-        .key_provider
-        .load_private_key(key.clone_key())
-        .map_err(|error| {
-            Finding::of_key(
-                format!("{} cannot be used: {error}", path.display()),
-                "use a key for ECDSA with P-256 or P-384, Ed25519, or RSA with 2048 to 8192 bits",
-            )
-        })
+    let loaded = provider.key_provider.load_private_key(found.clone_key());
+    loaded.map_err(|error| {
+        let what = format!("{} cannot be used: {error}", path.display());
+        let remedy = "use a key for ECDSA with P-256 or P-384, Ed25519, or RSA with 2048 to 8192 bits";
+        Finding::new(key, what, remedy)
+    })
 }
 
 /// Compared here and not by rustls, which refuses certificates of version 1; some clients take them.
@@ -202,42 +127,95 @@ fn belongs(signing: &dyn SigningKey, leaf: &X509Certificate<'_>) -> bool {
 }
 
 /// A warning when the end is near.
-fn check_time(path: &Path, leaf: &X509Certificate<'_>, now: SystemTime) -> Result<Option<Finding>, Finding> {
-    let now = now
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .unwrap_or(Duration::ZERO);
-    let now = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
-    let validity = leaf.validity();
-    let (begin, end) = (validity.not_before, validity.not_after);
+fn check_time(
+    path: &Path,
+    key: &str,
+    leaf: &X509Certificate<'_>,
+    now: SystemTime,
+) -> Result<Option<Finding>, Finding> {
+    let (begin, end) = (leaf.validity().not_before, leaf.validity().not_after);
     let path = path.display();
-    if now > end.timestamp() {
-        let what = format!("the certificate in {path} expired on {}", date(end));
-        return Err(Finding::of_certificate(what, "renew it"));
+    match age(begin, end, EXPIRY_WARNING_DAYS, now) {
+        Age::Valid => Ok(None),
+        Age::Ending(days) => {
+            let what = format!("the certificate in {path} expires in {days} d, on {}", date(end));
+            Ok(Some(Finding::new(key, what, "renew it and reload")))
+        }
+        Age::Expired => {
+            let what = format!("the certificate in {path} expired on {}", date(end));
+            let remedy = "renew it, or set serve_expired if no client of yours minds";
+            Err(Finding::new(key, what, remedy))
+        }
+        Age::NotYetValid => {
+            let what = format!("the certificate in {path} is not valid before {}", date(begin));
+            Err(Finding::new(key, what, "is the clock of this machine right?"))
+        }
     }
-    if now < begin.timestamp() {
-        let what = format!("the certificate in {path} is not valid before {}", date(begin));
-        return Err(Finding::of_certificate(
-            what,
-            "is the clock of this machine right?",
-        ));
-    }
-    let days = (end.timestamp() - now) / DAY_SECONDS;
-    if days >= EXPIRY_WARNING_DAYS {
-        return Ok(None);
-    }
-    let what = format!("the certificate in {path} expires in {days} d, on {}", date(end));
-    Ok(Some(Finding::of_certificate(what, "renew it and reload")))
 }
 
-fn date(time: ASN1Time) -> String {
-    let date = time.to_datetime().date();
-    format!("{}-{:02}-{:02}", date.year(), u8::from(date.month()), date.day())
+/// Warnings about the certificates after the first. No more than that: a chain may well end in one that has expired,
+/// for old clients that know it and do not mind.
+fn check_chain(path: &Path, key: &str, chain: &[CertificateDer<'static>], now: SystemTime) -> Vec<Finding> {
+    let mut warnings = Vec::new();
+    for (index, der) in chain.iter().enumerate().skip(1) {
+        let (path, number) = (path.display(), index + 1);
+        let Ok((_, authority)) = X509Certificate::from_der(der) else {
+            let what = format!("certificate {number} in {path} is damaged");
+            warnings.push(Finding::new(key, what, pem::WHOLE));
+            continue;
+        };
+        let (begin, end) = (authority.validity().not_before, authority.validity().not_after);
+        let what = match age(begin, end, EXPIRY_WARNING_DAYS, now) {
+            Age::Valid => continue,
+            Age::Ending(days) => {
+                format!(
+                    "certificate {number} in {path} expires in {days} d, on {}",
+                    date(end)
+                )
+            }
+            Age::Expired => format!("certificate {number} in {path} expired on {}", date(end)),
+            Age::NotYetValid => format!(
+                "certificate {number} in {path} is not valid before {}",
+                date(begin)
+            ),
+        };
+        let remedy = "your authority has a newer one; clients may refuse the whole chain for it";
+        warnings.push(Finding::new(key, what, remedy));
+    }
+    warnings
 }
 
-/// The marks of PKCS #8 and of the older format of OpenSSL.
-const ENCRYPTED: [&str; 2] = ["BEGIN ENCRYPTED PRIVATE KEY", "Proc-Type: 4,ENCRYPTED"];
-const READABLE: &str = "check the path, and whether the broker's user may read it";
-const WHOLE: &str = "was it copied as a whole?";
-const FILE_BYTES_MAX: u64 = 1 << 20;
-const DAY_SECONDS: i64 = 24 * 3600;
+/// Those of the subjectAltName; of an old certificate without any, the common name.
+fn names(leaf: &X509Certificate<'_>) -> BTreeSet<String> {
+    let alternative = leaf.subject_alternative_name().ok().flatten();
+    let alternative = alternative
+        .iter()
+        .flat_map(|extension| &extension.value.general_names);
+    let names: BTreeSet<String> = alternative
+        .filter_map(|name| match name {
+            GeneralName::DNSName(name) => Some(name.to_ascii_lowercase()),
+            _ => None,
+        })
+        .collect();
+    if !names.is_empty() {
+        return names;
+    }
+    let common = leaf.subject().iter_common_name();
+    common
+        .filter_map(|name| name.as_str().ok())
+        .map(str::to_ascii_lowercase)
+        .collect()
+}
+
+fn digest(chain: &[CertificateDer<'static>], key: &PrivateKeyDer<'static>) -> [u8; 32] {
+    let mut hash = Sha256::new();
+    let chain = chain.iter().map(AsRef::as_ref);
+    for part in chain.chain([key.secret_der()]) {
+        let part: &[u8] = part;
+        hash.update((part.len() as u64).to_be_bytes());
+        hash.update(part);
+    }
+    hash.finalize().into()
+}
+
 const EXPIRY_WARNING_DAYS: i64 = 30;

@@ -1,7 +1,9 @@
-//! The files of a listener, as operators leave them.
+//! The files of a listener, as operators leave them. (Those about clients: `clients/tests.rs`.)
 
 use super::*;
-use rcgen::{CertificateParams, KeyPair, date_time_ymd};
+use rcgen::{CertificateParams, KeyPair, PKCS_ED25519, date_time_ymd};
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use tempfile::TempDir;
 
@@ -29,7 +31,13 @@ impl Files {
         };
         files.write("chain.pem", &files.certificate);
         files.write("key.pem", &files.key);
+        files.protect("key.pem", 0o600);
         files
+    }
+
+    fn protect(&self, name: &str, mode: u32) {
+        let permissions = Permissions::from_mode(mode);
+        std::fs::set_permissions(self.path(name), permissions).expect("the mode is set");
     }
 
     fn write(&self, name: &str, text: &str) {
@@ -54,7 +62,7 @@ impl Files {
             let line = |problem: &Problem| problem.to_string().replace(&dir, "");
             found.iter().map(line).collect()
         };
-        match Acceptors::load(&self.config(), now) {
+        match load(&self.config(), now) {
             Ok(acceptors) => Ok(lines(acceptors.warnings)),
             Err(problems) => Err(lines(problems)),
         }
@@ -67,6 +75,14 @@ impl Files {
     }
 }
 
+fn load(config: &Config, now: SystemTime) -> Result<Acceptors, Vec<Problem>> {
+    Acceptors::load(config, now, &Acceptors::default()).complete()
+}
+
+fn at(days: u64) -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_secs(NOW + days * DAY)
+}
+
 fn assert_begins(text: &str, beginning: &str) {
     assert!(text.starts_with(beginning), "{text}");
 }
@@ -75,11 +91,12 @@ fn assert_begins(text: &str, beginning: &str) {
 fn a_certificate_with_its_key_is_taken() {
     let files = Files::new();
     assert_eq!(files.found(0), Ok(Vec::new()));
-    let acceptors = Acceptors::load(&files.config(), SystemTime::UNIX_EPOCH + Duration::from_secs(NOW));
-    let acceptors = acceptors.expect("no problems");
+    let acceptors = load(&files.config(), at(0)).expect("no problems");
     assert!(acceptors.get("plain").is_none());
     let secure = acceptors.get("secure").expect("it encrypts");
-    assert_eq!(secure.expires_unix_seconds(), NOW + 184 * DAY);
+    let file = files.path("chain.pem").display().to_string();
+    let expiries: Vec<_> = secure.certificates_expire().collect();
+    assert_eq!(expiries, [(file.as_str(), NOW + 184 * DAY)]);
 }
 
 #[test]
@@ -198,9 +215,9 @@ fn a_certificate_is_taken_in_its_time_only_and_its_end_is_announced() {
                    2027-01-01: renew it and reload";
     assert_eq!(files.found(184 - 12), Ok(vec![warning.to_owned()]));
     let expired = "sluice.toml: listener[1].tls.certificate: the certificate in chain.pem expired on 2027-01-01: renew \
-                   it";
+                   it, or set serve_expired if no client of yours minds";
     assert_eq!(files.found(185), Err(vec![expired.to_owned()]));
-    let early = Acceptors::load(&files.config(), SystemTime::UNIX_EPOCH).expect_err("too early");
+    let early = load(&files.config(), SystemTime::UNIX_EPOCH).expect_err("too early");
     assert!(
         early[0]
             .to_string()
@@ -212,9 +229,8 @@ fn a_certificate_is_taken_in_its_time_only_and_its_end_is_announced() {
 #[test]
 fn a_reload_of_the_same_files_lets_clients_resume() {
     let files = Files::new();
-    let now = SystemTime::UNIX_EPOCH + Duration::from_secs(NOW);
     let load = |config: &Config| {
-        let acceptors = Acceptors::load(config, now).expect("no problems");
+        let acceptors = load(config, at(0)).expect("no problems");
         acceptors.get("secure").expect("it encrypts").clone()
     };
     let mut config = files.config();
@@ -230,4 +246,144 @@ fn a_reload_of_the_same_files_lets_clients_resume() {
     files.write("key.pem", &renewed.key);
     let renewed = load(&config).after(Some(&same));
     assert!(!Arc::ptr_eq(&renewed.config, &first.config));
+    assert!(Arc::ptr_eq(&renewed.under_way, &first.under_way));
+}
+
+#[test]
+fn what_has_expired_since_it_was_taken_does_not_keep_other_changes_back() {
+    let files = Files::new();
+    let in_force = load(&files.config(), at(0)).expect("no problems");
+    let later = Acceptors::load(&files.config(), at(185), &in_force);
+    assert_eq!(later.problems, []);
+    let warnings = &later.acceptors.warnings;
+    assert!(
+        warnings[0].what.ends_with("expired on 2027-01-01"),
+        "{warnings:?}"
+    );
+    assert_eq!(later.acceptors.changed_from(&in_force), Vec::<&str>::new());
+    let other = Files::new();
+    files.write("chain.pem", &other.certificate);
+    files.write("key.pem", &other.key);
+    let other = Acceptors::load(&files.config(), at(185), &in_force);
+    assert_eq!(other.problems.len(), 1, "another that has expired is not taken");
+    let renewed = Acceptors::load(&files.config(), at(0), &in_force);
+    assert_eq!(renewed.acceptors.changed_from(&in_force), ["secure"]);
+}
+
+#[test]
+fn an_expired_certificate_can_be_served_by_those_who_say_so() {
+    let files = Files::new();
+    let mut config = files.config();
+    if let Some(tls) = &mut config.listeners[1].tls {
+        tls.serve_expired = true;
+    }
+    let acceptors = load(&config, at(185)).expect("no problems");
+    assert!(acceptors.warnings[0].what.ends_with("expired on 2027-01-01"));
+}
+
+#[test]
+fn a_key_that_everybody_may_read_or_write_is_a_warning() {
+    let files = Files::new();
+    for (mode, is_exposed) in [(0o400, false), (0o640, false), (0o644, true), (0o602, true)] {
+        files.protect("key.pem", mode);
+        let found = files.found(0).expect("no problems");
+        assert_eq!(!found.is_empty(), is_exposed, "{mode:o}: {found:?}");
+        if let Some(warning) = found.first() {
+            assert_begins(
+                warning,
+                "sluice.toml: listener[1].tls.key: key.pem is open to every user of this machine: make it the \
+                 broker's: `chmod 600 key.pem`",
+            );
+        }
+    }
+}
+
+#[test]
+fn an_authority_in_the_chain_that_ends_is_a_warning_and_no_more() {
+    let files = Files::new();
+    let mut params = CertificateParams::new(vec!["authority".to_owned()]).expect("a name");
+    params.not_before = date_time_ymd(2020, 1, 1);
+    let key = KeyPair::generate().expect("a key");
+    for (end, expected) in [
+        (
+            date_time_ymd(2026, 6, 1),
+            "certificate 2 in chain.pem expired on 2026-06-01",
+        ),
+        (
+            date_time_ymd(2026, 7, 11),
+            "certificate 2 in chain.pem expires in 10 d, on 2026-07-11",
+        ),
+    ] {
+        params.not_after = end;
+        let authority = params.self_signed(&key).expect("a certificate").pem();
+        files.write("chain.pem", &(files.certificate.clone() + &authority));
+        let found = files.found(0).expect("no problems");
+        let [warning] = &found[..] else {
+            panic!("{found:?}")
+        };
+        assert_begins(
+            warning,
+            &format!("sluice.toml: listener[1].tls.certificate: {expected}: "),
+        );
+    }
+}
+
+/// A certificate for these names with a key of this kind.
+fn material(names: &[&str], kind: &'static rcgen::SignatureAlgorithm) -> Material {
+    let files = Files::new();
+    let key = KeyPair::generate_for(kind).expect("a key");
+    let names: Vec<_> = names.iter().map(|name| (*name).to_owned()).collect();
+    let certificate = CertificateParams::new(names).expect("names").self_signed(&key);
+    files.write("chain.pem", &certificate.expect("a certificate").pem());
+    files.write("key.pem", &key.serialize_pem());
+    let config = files.config();
+    let tls = config.listeners[1].tls.as_ref().expect("it encrypts");
+    Material::read(&tls.certificates[0], "", &ring::default_provider(), at(0), |_| {
+        false
+    })
+    .expect("no problems")
+}
+
+#[test]
+fn certificates_are_chosen_by_the_name_that_is_asked_for() {
+    let ecdsa = &rcgen::PKCS_ECDSA_P256_SHA256;
+    let certificates = [
+        material(&["a.example"], ecdsa),
+        material(&["b.example", "*.B.example"], ecdsa),
+        material(&["x.b.example"], ecdsa),
+        material(&["a.example", "b.example"], &PKCS_ED25519),
+    ];
+    let (by_name, warnings) = ByName::new(&certificates);
+    assert_eq!(warnings, []);
+    let tried = |name: Option<&str>| -> Vec<usize> {
+        let index = |certified: &Arc<rustls::sign::CertifiedKey>| {
+            let same = |material: &Material| Arc::ptr_eq(&material.certified, certified);
+            certificates.iter().position(same).expect("one of these")
+        };
+        by_name.candidates(name).map(index).collect()
+    };
+    assert_eq!(tried(None), [0, 3], "the first, and those of the same host");
+    assert_eq!(tried(Some("unknown.example")), [0, 3]);
+    assert_eq!(tried(Some("A.Example")), [0, 3, 0, 3]);
+    assert_eq!(tried(Some("b.example")), [1, 3, 0, 3]);
+    assert_eq!(tried(Some("y.b.example")), [1, 0, 3], "one label");
+    assert_eq!(tried(Some("z.y.b.example")), [0, 3], "not two");
+    assert_eq!(
+        tried(Some("x.b.example")),
+        [2, 1, 0, 3],
+        "the whole name goes first"
+    );
+}
+
+#[test]
+fn a_certificate_that_nobody_will_ever_get_is_a_warning() {
+    let ecdsa = &rcgen::PKCS_ECDSA_P256_SHA256;
+    let certificates = [
+        material(&["a.example", "b.example"], ecdsa),
+        material(&["b.example"], ecdsa),
+        material(&["b.example"], &PKCS_ED25519),
+    ];
+    let (_, warnings) = ByName::new(&certificates);
+    let keys: Vec<_> = warnings.iter().map(|finding| finding.key.as_str()).collect();
+    assert_eq!(keys, ["sni[0].certificate"]);
 }

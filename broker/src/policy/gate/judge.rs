@@ -8,13 +8,14 @@ use crate::policy::local::{Bench, with_bench};
 use crate::policy::notice::{Fault, FaultKind, Hook};
 use crate::policy::packed::{Code, Packed};
 use crate::policy::reason::{disconnect_reason, publish_reason, subscribe_reason};
-use crate::policy::refusal::{failure, no_hook, nobody_allows, reentered, refusal};
+use crate::policy::refusal::{failure, no_hook, nobody_allows, reentered, refusal, unjudged};
 use crate::policy::set::PolicySet;
 use crate::policy::tally::Tier;
-use crate::policy::terms::is_sendable;
+use crate::policy::terms::{Terms, is_sendable};
 use crate::policy::verdict::{
     ContentMessage, ContentOutcome, ContentVerdict, PublishVerdict, SubscribeVerdict,
 };
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 impl Sitting {
@@ -36,25 +37,25 @@ impl Sitting {
     #[cold]
     fn reseat(&mut self, set: &PolicySet) {
         let mut before = std::mem::take(&mut self.seats).into_vec();
-        let mut seats = Vec::new();
-        for index in set.chain(&self.subject.peer.listener).iter() {
-            let Some(mut seat) = Seat::new(set, *index) else {
-                continue;
-            };
-            if let Some(known) = before.iter().position(|old| old.policy == seat.policy) {
-                let known = before.swap_remove(known);
-                seat.terms = known.terms;
-                seat.judged_by = known.judged_by;
-            }
-            seats.push(seat);
-        }
-        self.may_ask = MayAsk::of(&seats);
-        self.seats = seats.into_boxed_slice();
+        self.seats = seats(set, &self.subject.peer.listener, |policy| {
+            let known = before.iter().position(|old| *old.policy == *policy)?;
+            let known = before.swap_remove(known);
+            Some((known.judged_by, known.terms))
+        });
+        self.may_ask = MayAsk::of(&self.seats);
         self.seated = set.generation;
         self.cache = None;
     }
 
+    /// Whether no set has judged the session yet: it was recalled. All is denied until one has.
+    fn is_unjudged(&self) -> bool {
+        self.judged == 0
+    }
+
     pub(super) fn publish(&mut self, host: &Host, topic: &str, key: Key) -> PublishVerdict {
+        if self.is_unjudged() {
+            return PublishVerdict::Deny(unjudged(self.seated));
+        }
         if !self.may_ask.publish {
             // The rules decide: no instance is needed, nor this thread's set.
             host.tally.count(Tier::Grant);
@@ -158,6 +159,9 @@ impl Sitting {
         options: u32,
     ) -> SubscribeVerdict {
         self.follow(&bench.set);
+        if self.is_unjudged() {
+            return SubscribeVerdict::Deny(unjudged(self.seated));
+        }
         let session = self.subject.session;
         let mut tier = Tier::Grant;
         let verdict = self.judge_subscribe(filter, options, |seat| {
@@ -228,6 +232,9 @@ impl Sitting {
         message: ContentMessage,
     ) -> ContentVerdict {
         self.follow(&bench.set);
+        if self.is_unjudged() {
+            return ContentVerdict::Deny(unjudged(self.seated));
+        }
         let session = self.subject.session;
         // A policy may make a message larger, within reason.
         let bytes_max = message.payload.len().saturating_mul(2);
@@ -259,6 +266,23 @@ impl Sitting {
             ContentVerdict::Keep
         }
     }
+}
+
+/// The chain of a listener, with what is `known` of each policy: the module that judged last, and its terms.
+pub(super) fn seats(
+    set: &PolicySet,
+    listener: &str,
+    mut known: impl FnMut(&str) -> Option<(u64, Option<Arc<Terms>>)>,
+) -> Box<[Seat]> {
+    let seat = |index: &usize| {
+        let mut seat = Seat::new(set, *index)?;
+        if let Some((judged_by, terms)) = known(&seat.policy) {
+            seat.judged_by = judged_by;
+            seat.terms = terms;
+        }
+        Some(seat)
+    };
+    set.chain(listener).iter().filter_map(seat).collect()
 }
 
 fn check_message(message: &ContentMessage) -> Result<(), Fault> {

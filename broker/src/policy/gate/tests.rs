@@ -7,7 +7,7 @@ use crate::policy::verdict::{ConnectPurpose, ConnectRequest, Decision, Peer, Pro
 use crate::policy::{Policies, PoliciesConfig, PolicyNotice, PolicyObserver, PolicySource, PolicySpec, Step};
 use std::mem::size_of;
 
-struct Silent;
+pub(super) struct Silent;
 
 impl PolicyObserver for Silent {
     fn observe(&self, _: &PolicyNotice) {}

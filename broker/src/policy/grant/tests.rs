@@ -300,3 +300,24 @@ fn containing_and_overlapping_are_what_they_mean_for_every_short_filter() {
         }
     }
 }
+
+#[test]
+fn written_rules_are_checked_when_they_are_read() {
+    let rule = |filter: &str, qos_max| Rule {
+        filter: filter.into(),
+        literal_bytes: 0,
+        action: GrantAction::Publish,
+        qos_max,
+        retain: false,
+        verdict: GrantVerdict::Allow,
+    };
+    let read = |rules: Vec<Rule>| Grants::try_from(rules.into_boxed_slice());
+    let grants = read(vec![rule("a/+", 1)]).unwrap();
+    assert_eq!(grants.publish("a/b", 1, false), Ruling::Allow(1));
+    assert_eq!(grants.publish("b/b", 1, false), Ruling::Deny(Cause::NoRule));
+    for filter in ["", "a/#/b", "a+", "a\0"] {
+        assert!(read(vec![rule(filter, 1)]).is_err(), "{filter:?}");
+    }
+    assert!(read(vec![rule("a", 3)]).is_err());
+    assert!(read(vec![rule("a", 0); GRANTS_MAX + 1]).is_err());
+}

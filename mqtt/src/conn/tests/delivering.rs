@@ -220,6 +220,7 @@ fn a_mount_point_is_not_the_clients_to_see() {
         qos: QoS::AtMostOnce,
         retain: true,
         subscription_ids: vec![5, 3].into(),
+        place: None,
     };
     let outgoing = Outgoing::Publish {
         delivery: std::borrow::Cow::Owned(delivery),

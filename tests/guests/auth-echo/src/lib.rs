@@ -2,10 +2,12 @@
 //!
 //! Authentication methods: `echo` takes one round, `echo-twice` two, others are refused; clients without a method are
 //! let in. User names: `wordy` is told a lot in CONNACK, `brisk` has to use a keep alive of one second, `banned` is
-//! turned away with many words, `misnamed` for its client identifier, `seen` is called what its encryption is. Topics
-//! under `forbidden/`, and under what the settings close, are refused.
+//! turned away with many words, `misnamed` for its client identifier, `seen` is called what its encryption is, `whence`
+//! where it comes from and `certified` what its certificate says; any other client with a certificate is called by its
+//! user name. Topics under `forbidden/`, and under what the settings close, are refused.
 
 use serde::Deserialize;
+use sluice_policy::Peer;
 use sluice_policy::prelude::*;
 
 #[derive(Default, Deserialize)]
@@ -84,9 +86,38 @@ fn welcome(request: &ConnectRequest) -> Connect {
             Some(tls) => format!("{} {} {:?}", tls.version, tls.cipher, tls.sni),
             None => "plain".to_owned(),
         })),
+        Some("whence") => Connect::admit(terms.principal(whence(&request.peer))),
+        Some("certified") => Connect::admit(terms.principal(match request.peer.certificate() {
+            Some(of) => format!(
+                "{:?} {:?} {:?} {:?} {:?} {} {} {} {}",
+                of.subject_cn,
+                of.san_dns,
+                of.san_uri,
+                of.san_email,
+                of.san_ip,
+                of.issuer,
+                of.serial,
+                of.fingerprint_sha256,
+                of.not_after_unix_seconds
+            ),
+            None => "no certificate".to_owned(),
+        })),
         Some("misnamed") => Connect::deny(Reason::ClientIdentifierNotValid),
+        Some(name) if request.peer.certificate().is_some() => Connect::admit(terms.principal(name)),
         _ => Connect::admit(terms),
     }
+}
+
+fn whence(peer: &Peer) -> String {
+    let proxy = peer.proxied_by.as_deref().unwrap_or("nobody");
+    let name = peer
+        .certificate()
+        .and_then(|certificate| certificate.subject_cn.as_deref());
+    let (address, port, name) = (&peer.address, peer.port, name.unwrap_or("nothing"));
+    format!(
+        "{address} {port} by {proxy} named {name}, local: {}",
+        peer.is_local()
+    )
 }
 
 #[cfg(test)]

@@ -1,0 +1,85 @@
+//! Connections that were closed before a byte of MQTT was looked at, by reason.
+
+use super::{Counter, Exposition};
+
+/// Why a connection was closed before a byte of MQTT was looked at. The names are those of the log and of the label
+/// `reason`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shed {
+    /// The client's address is banned.
+    Banned,
+    /// `limits.connections_max` is reached.
+    ConnectionsMax,
+    /// The listener demands the PROXY protocol, and no usable header came.
+    ProxyHeader,
+    /// The listener demands the PROXY protocol, and somebody else than a trusted proxy connected.
+    ProxyUntrusted,
+}
+
+impl Shed {
+    const ALL: [Self; 4] = [
+        Self::Banned,
+        Self::ConnectionsMax,
+        Self::ProxyHeader,
+        Self::ProxyUntrusted,
+    ];
+
+    /// As logs and metrics call it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Banned => "banned",
+            Self::ConnectionsMax => "connections_max",
+            Self::ProxyHeader => "proxy_header",
+            Self::ProxyUntrusted => "proxy_untrusted",
+        }
+    }
+}
+
+/// One counter per reason.
+#[derive(Debug, Default)]
+pub struct ShedCounter {
+    reasons: [Counter; Shed::ALL.len()],
+}
+
+impl ShedCounter {
+    /// Adds one connection.
+    pub fn inc(&self, reason: Shed) {
+        if let Some(counter) = self.reasons.get(reason as usize) {
+            counter.inc();
+        }
+    }
+
+    /// Connections of this reason.
+    #[must_use]
+    pub fn get(&self, reason: Shed) -> u64 {
+        self.reasons.get(reason as usize).map_or(0, Counter::get)
+    }
+
+    pub(super) fn render(&self, text: &mut Exposition) {
+        for reason in Shed::ALL {
+            text.counter(
+                "sluice_connections_shed_total",
+                "Connections closed before a byte of MQTT was looked at.",
+                &[("reason", reason.name())],
+                self.get(reason),
+            );
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_reason_has_its_own_place_and_name() {
+        for (place, reason) in Shed::ALL.into_iter().enumerate() {
+            assert_eq!(reason as usize, place);
+            let same_name = Shed::ALL
+                .into_iter()
+                .filter(|other| other.name() == reason.name());
+            assert_eq!(same_name.count(), 1);
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! The way from an accepted socket to one that carries MQTT: the header of the PROXY protocol, then the TLS handshake,
+//! whichever the listener demands.
+
+use super::proxy::{self, Announced, Unannounced};
+use super::tls::{Encrypted, Turns};
+use super::{Door, Shared};
+use crate::config::quantity::duration_text;
+use crate::event::Event;
+use crate::hub::Caller;
+use crate::metrics::Shed;
+use crate::policy::verdict::Peer;
+use crate::report;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::net::TcpStream;
+
+/// A socket that carries MQTT from now on.
+pub(super) enum Opened {
+    Plain(TcpStream),
+    Encrypted(Encrypted),
+}
+
+/// The time that a client, and a proxy for it, has until its CONNECT is complete. TLS has a time of its own: it does
+/// not count here.
+pub(super) struct Patience {
+    total: Duration,
+    left: Duration,
+}
+
+/// [`Patience`] is at its end.
+struct Late;
+
+impl Patience {
+    pub(super) fn new(door: &Door, accepted_at: Instant) -> Self {
+        Self {
+            total: door.connect_timeout,
+            left: door.connect_timeout.saturating_sub(accepted_at.elapsed()),
+        }
+    }
+
+    /// When CONNECT must be complete if nothing but CONNECT is to come.
+    pub(super) fn ends_at(&self) -> Instant {
+        Instant::now() + self.left
+    }
+
+    async fn within<T>(&mut self, step: impl Future<Output = T>) -> Result<T, Late> {
+        let begun = Instant::now();
+        let done = tokio::time::timeout(self.left, step).await;
+        self.left = self.left.saturating_sub(begun.elapsed());
+        done.map_err(|_| Late)
+    }
+}
+
+/// `None`: there is no connection, and whoever has to know why has been told.
+pub(super) async fn open(
+    socket: TcpStream,
+    peer: &mut Arc<Peer>,
+    (door, patience): (&Door, &mut Patience),
+    shared: &Shared,
+    turns: &Turns,
+) -> Option<Opened> {
+    if door.proxies.protocol {
+        let mut stopping = shared.stopping.clone();
+        tokio::select! {
+            announced = announce(&socket, peer, patience, shared) => announced?,
+            // Whoever is not in yet is not waited for.
+            _ = stopping.wait_for(|stopping| *stopping) => return None,
+        }
+    }
+    match &door.tls {
+        None => Some(Opened::Plain(socket)),
+        Some(acceptor) => {
+            let encrypted = acceptor.accept(socket, peer, shared, turns).await?;
+            Some(Opened::Encrypted(encrypted))
+        }
+    }
+}
+
+/// Hears the proxy out, and looks at who the client is.
+async fn announce(
+    socket: &TcpStream,
+    peer: &mut Arc<Peer>,
+    patience: &mut Patience,
+    shared: &Shared,
+) -> Option<()> {
+    let announced = patience
+        .within(proxy::announced(socket, Arc::make_mut(peer)))
+        .await;
+    let text = match announced {
+        Ok(Ok(Announced::Client)) => return welcome(peer, shared),
+        Ok(Ok(Announced::Check)) => {
+            shared.metrics.proxy_checks.inc();
+            return None;
+        }
+        Ok(Err(Unannounced::Silent)) => return None,
+        Ok(Err(why)) => why.to_string(),
+        Err(Late) => format!("no PROXY header within {}", duration_text(patience.total)),
+    };
+    shed(shared, peer, Shed::ProxyHeader, &text);
+    None
+}
+
+/// Whether this client, known at last, may come in. `None`: no, and the operator has been told.
+pub(super) fn welcome(peer: &Peer, shared: &Shared) -> Option<()> {
+    let caller = Caller {
+        address: peer.address.parse().ok(),
+        ..Caller::default()
+    };
+    match shared.hub.banned("", &caller) {
+        None => Some(()),
+        Some(text) => {
+            shed(shared, peer, Shed::Banned, &text);
+            None
+        }
+    }
+}
+
+/// Tells that a connection is closed before a byte of MQTT was looked at.
+pub(super) fn shed(shared: &Shared, peer: &Peer, reason: Shed, text: &str) {
+    let origin = report::origin(peer);
+    shared.events.emit(Event::ConnectionShed { origin, reason, text });
+}
