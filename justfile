@@ -15,6 +15,10 @@ clients:
     .ci/clients
     cargo test -p sluice-tests --features real-clients --test clients
 
+# What is in deploy/, with the tools it is for: as root; names of checks (`just deploy nftables`) try those alone.
+deploy *checks:
+    .ci/deploy {{checks}}
+
 # Sluice beside other brokers, which `bench/peers/install` installs; about half an hour.
 bench *arguments:
     cargo build --release -p sluice -p sluice-bench

@@ -1,4 +1,5 @@
-//! What a decision costs: on a publish by rules, from the cache and by a call of the policy, and on a CONNECT.
+//! What a decision costs: on a publish by rules, from the cache and by a call of the policy, and on a CONNECT; what it
+//! costs to count in the policy's store, and to remember a gate and recall it.
 //!
 //! CPU time of the whole process, so that others on a busy machine disturb less; of the batches believe the fastest.
 //!
@@ -9,10 +10,12 @@ use sluice::policy::verdict::{
     ConnectPurpose, ConnectRequest, Decision, Peer, ProtocolVersion, PublishVerdict,
 };
 use sluice::policy::{
-    Gate, Policies, PoliciesConfig, PolicyNotice, PolicyObserver, PolicySource, PolicySpec, Step,
+    Capability, Gate, KeyValueJournal, Policies, PoliciesConfig, PolicyNotice, PolicyObserver, PolicySource,
+    PolicySpec, Step,
 };
+use std::collections::HashMap;
 use std::error::Error;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 /// 40 bytes.
@@ -48,6 +51,66 @@ fn publisher(bits: u64) -> Result<Vec<u8>, Box<dyn Error>> {
     Ok(wat::parse_str(text)?)
 }
 
+/// A component that counts each publish under one key of its store, and allows it.
+fn counter() -> Result<Vec<u8>, Box<dyn Error>> {
+    let text = r#"(component
+      (import "sluice:policy/kv@0.1.0" (instance $kv
+        (export "increment" (func (param "key" string) (param "delta" s64) (param "ttl-seconds" u32)
+          (result (option s64))))))
+      (core module $heap
+        (memory (export "memory") 1)
+        (data (i32.const 64) "n")
+        (func (export "realloc") (param i32 i32 i32 i32) (result i32) (i32.const 1024)))
+      (core instance $h (instantiate $heap))
+      (core func $increment (canon lower (func $kv "increment") (memory (core memory $h "memory"))))
+      (core module $m
+        (import "kv" "increment" (func $increment (param i32 i32 i64 i32 i32)))
+        (func (export "ok") (param i32 i32) (result i32) (i32.const 0))
+        (func (export "self-test") (result i32) (i32.const 0))
+        (func (export "on-publish") (param i64 i64 i32 i32 i32 i32 i32) (result i64)
+          (call $increment (i32.const 64) (i32.const 1) (i64.const 1) (i32.const 0) (i32.const 128))
+          (i64.const 1)))
+      (core instance $i (instantiate $m
+        (with "kv" (instance (export "increment" (func $increment))))))
+      (func $configure (param "settings" string) (result (result (error string)))
+        (canon lift (core func $i "ok") (memory (core memory $h "memory")) (realloc (core func $h "realloc"))))
+      (func $self-test (result (result (error string)))
+        (canon lift (core func $i "self-test") (memory (core memory $h "memory"))))
+      (func $on-publish (param "session" u64) (param "tag" u64) (param "topic" string) (param "qos" u8)
+        (param "retain" bool) (param "payload-bytes" u32) (result u64)
+        (canon lift (core func $i "on-publish") (memory (core memory $h "memory"))
+          (realloc (core func $h "realloc"))))
+      (instance $setup (export "configure" (func $configure)) (export "self-test" (func $self-test)))
+      (instance $publish (export "on-publish" (func $on-publish)))
+      (export "sluice:policy/setup@0.1.0" (instance $setup))
+      (export "sluice:policy/publish@0.1.0" (instance $publish)))"#;
+    Ok(wat::parse_str(text)?)
+}
+
+/// Remembers the last word on each key until it is written down, as a store does.
+#[derive(Default)]
+struct Coalescing(Mutex<HashMap<String, Words>>);
+
+type Words = HashMap<String, Option<Vec<u8>>>;
+
+impl KeyValueJournal for Coalescing {
+    fn changed(&self, policy: &str, key: &str, value: Option<&[u8]>) {
+        let Ok(mut policies) = self.0.lock() else { return };
+        let keys = match policies.get_mut(policy) {
+            Some(keys) => keys,
+            None => policies.entry(policy.to_owned()).or_default(),
+        };
+        match (keys.get_mut(key), value) {
+            (Some(Some(last)), Some(value)) => {
+                last.clear();
+                last.extend_from_slice(value);
+            }
+            (Some(last), value) => *last = value.map(<[u8]>::to_vec),
+            (None, value) => drop(keys.insert(key.to_owned(), value.map(<[u8]>::to_vec))),
+        }
+    }
+}
+
 struct Silent;
 
 impl PolicyObserver for Silent {
@@ -81,15 +144,30 @@ fn request() -> ConnectRequest {
 
 /// The built-in policy admits and has rules; `more` comes after it in the chain.
 async fn gate(more: Option<Vec<u8>>) -> Result<(Policies, Gate), Box<dyn Error>> {
+    gate_with(more, None).await
+}
+
+async fn gate_with(
+    more: Option<Vec<u8>>,
+    journal: Option<Arc<dyn KeyValueJournal>>,
+) -> Result<(Policies, Gate), Box<dyn Error>> {
     let mut policies = vec![PolicySpec::new("users", PolicySource::Embedded)];
-    policies.extend(more.map(|wasm| PolicySpec::new("publisher", PolicySource::Bytes(wasm.into()))));
+    policies.extend(more.map(|wasm| PolicySpec {
+        capabilities: [Capability::Kv].into_iter().collect(),
+        ..PolicySpec::new("publisher", PolicySource::Bytes(wasm.into()))
+    }));
     let default_chain = policies.iter().map(|spec| spec.name.clone()).collect();
     let config = PoliciesConfig {
         policies,
         default_chain,
         ..PoliciesConfig::default()
     };
-    let policies = Policies::start(config, Arc::new(Silent)).map_err(|errors| format!("{errors:?}"))?;
+    let observer = Arc::new(Silent);
+    let policies = match journal {
+        None => Policies::start(config, observer),
+        Some(journal) => Policies::resume(config, observer, journal, []),
+    };
+    let policies = policies.map_err(|errors| format!("{errors:?}"))?;
     match policies.connect(Arc::new(request())).step().await {
         Step::Decided(Decision::Admit { gate, .. }) => Ok((policies, *gate)),
         other => Err(format!("{other:?}").into()),
@@ -163,6 +241,17 @@ async fn main() -> Result<(), Box<dyn Error>> {
         allows(&mut called, TOPIC)
     });
 
-    let (policies, _gate) = gate(None).await?;
+    let (_policies, mut counted) = gate(Some(counter()?)).await?;
+    measure("call that counts in its store", || allows(&mut counted, TOPIC));
+    let journal = Arc::new(Coalescing::default());
+    let (_policies, mut told) = gate_with(Some(counter()?), Some(journal)).await?;
+    measure("call that counts, and a journal is told", || {
+        allows(&mut told, TOPIC)
+    });
+
+    let (policies, gate) = gate(None).await?;
+    measure("a gate remembered", || !gate.remember().is_empty());
+    let bytes = gate.remember();
+    measure("a gate recalled", || policies.recall(&bytes, 1).is_ok());
     connects(&policies, &Arc::new(request())).await
 }

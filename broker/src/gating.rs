@@ -1,7 +1,7 @@
 //! From what the policy host notices to events: neither knows the other.
 
 use crate::event::{Event, Events, PolicyEvent};
-use crate::policy::notice::{ActivationCause, LogLevel};
+use crate::policy::notice::{ActivationCause, LogLevel, ServiceNotice};
 use crate::policy::{PolicyNotice, PolicyObserver};
 
 /// Passes on what the policy host notices.
@@ -67,6 +67,11 @@ fn event(notice: &PolicyNotice) -> PolicyEvent<'_> {
             suppressed: *suppressed,
         },
         PolicyNotice::Forgotten { client_id: client } => PolicyEvent::Forgotten { client },
+        PolicyNotice::Service { service, what } => match what {
+            ServiceNotice::Failed(text) => PolicyEvent::ServiceFailed { service, text },
+            ServiceNotice::LeftAlone(time) => PolicyEvent::ServiceLeftAlone { service, time: *time },
+            ServiceNotice::Back => PolicyEvent::ServiceBack { service },
+        },
         PolicyNotice::Host { message } => PolicyEvent::Host { text: message },
     }
 }

@@ -6,6 +6,7 @@
 pub mod admin;
 pub mod cli;
 pub mod config;
+pub mod confinement;
 pub mod event;
 pub mod hub;
 pub mod log;
@@ -14,6 +15,7 @@ pub mod metrics;
 pub mod net;
 pub mod network;
 pub mod policy;
+pub mod pulse;
 pub mod throttle;
 
 mod encryption;

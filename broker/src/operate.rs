@@ -2,6 +2,7 @@
 
 use crate::admin::{self, Commands};
 use crate::config::{Config, InForce, Problem};
+use crate::confinement::Confinement;
 use crate::encryption;
 use crate::event::{Event, Events};
 use crate::gating::Observer;
@@ -74,26 +75,31 @@ pub(crate) fn lines(errors: &[impl ToString]) -> String {
 /// Reads the configuration again, for SIGHUP; the error says everything that is wrong.
 pub type ReadConfig = Box<dyn Fn() -> Result<Config, String>>;
 
-/// Runs a broker until SIGTERM or SIGINT.
+/// Runs a broker until SIGTERM or SIGINT, in a process that was confined for this configuration.
 ///
 /// # Errors
 /// See [`RunError`]; nothing listens then.
-pub fn run(config: &Config, read_again: &ReadConfig) -> Result<(), RunError> {
+pub fn run(config: &Config, read_again: &ReadConfig, confinement: &Confinement) -> Result<(), RunError> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|error| RunError::System("the event loop cannot start", error))?;
-    runtime.block_on(operate(config, read_again))
+    runtime.block_on(operate(config, read_again, confinement))
 }
 
-async fn operate(config: &Config, read_again: &ReadConfig) -> Result<(), RunError> {
-    // Before the files are read, so that no change falls between the two.
-    let files = tls::FileWatch::start(config)
-        .map_err(|error| RunError::System("the files for encryption cannot be watched", error))?;
+/// What everything else is built on, and must be there first.
+struct Ground {
+    acceptors: tls::Acceptors,
+    events: Events,
+    hub: Hub,
+    policies: Policies,
+    _watched: Option<PolicyWatch>,
+}
+
+/// Reads, opens and starts it. Blocks.
+fn ground(config: &Config, events: Events) -> Result<Ground, RunError> {
     let acceptors = tls::Acceptors::load(config, SystemTime::now(), &tls::Acceptors::default());
     let acceptors = acceptors.complete().map_err(RunError::Tls)?;
-    let metrics = Arc::new(Metrics::default());
-    let events = Events::new(Arc::clone(&metrics));
     let opened_at = Instant::now();
     let (store, recovered) = storing::open(config, &events).map_err(RunError::Store)?;
     let observer = Arc::new(Observer(events.clone()));
@@ -103,12 +109,39 @@ async fn operate(config: &Config, read_again: &ReadConfig) -> Result<(), RunErro
         .policy_dir
         .as_deref()
         .map(|dir| PolicyWatch::start(&policies, dir));
-    let _watched = watched.transpose().map_err(RunError::Policies)?;
-    let (limits, metrics_of_hub) = (config.limits.clone(), Arc::clone(&metrics));
-    let hub = Hub::new(limits, store.clone(), metrics_of_hub, events.clone());
+    let watched = watched.transpose().map_err(RunError::Policies)?;
+    let metrics = Arc::clone(events.metrics());
+    let hub = Hub::new(config.limits.clone(), store, metrics, events.clone());
     storing::take_over(&hub, &policies, recovered, opened_at).map_err(RunError::Bans)?;
+    Ok(Ground {
+        acceptors,
+        events,
+        hub,
+        policies,
+        _watched: watched,
+    })
+}
+
+async fn operate(
+    config: &Config,
+    read_again: &ReadConfig,
+    confinement: &Confinement,
+) -> Result<(), RunError> {
+    let metrics = Arc::new(Metrics::default());
+    let events = Events::new(Arc::clone(&metrics));
+    confinement.report(&events);
+    // Before the files are read, so that no change falls between the two.
+    let files = tls::FileWatch::start(config)
+        .map_err(|error| RunError::System("the files for encryption cannot be watched", error))?;
+    let Ground {
+        acceptors,
+        events,
+        hub,
+        policies,
+        _watched,
+    } = ground(config, events)?;
     let (stop, stopping) = watch::channel(false);
-    let shared = Shared::new(
+    let mut shared = Shared::new(
         config,
         &acceptors,
         hub.clone(),
@@ -116,14 +149,14 @@ async fn operate(config: &Config, read_again: &ReadConfig) -> Result<(), RunErro
         events.clone(),
         stopping.clone(),
     );
+    shared.pulse = service::pulse();
     let mut workers = Workers::start(worker_count(config), &shared)
         .map_err(|error| RunError::System("a worker thread cannot start", error))?;
     // Before the log says that it listens: whoever reads that may send a signal at once.
     let signals = Signals::new().map_err(|error| RunError::System("signals cannot be watched", error))?;
     let listeners = Listeners::bind(&config.listeners, &shared).map_err(RunError::Listen)?;
     let admin = admin::Server::bind(&config.admin.socket, events.clone()).map_err(RunError::Admin)?;
-    start_tasks(config, &hub, &policies);
-    tokio::spawn(watch_memory(Arc::clone(&shared.memory), events.clone()));
+    start_tasks(config, &shared);
     let (orders, waiting) = admin::orders();
     if let Some(admin) = admin {
         let commands = Arc::new(Commands {
@@ -131,6 +164,7 @@ async fn operate(config: &Config, read_again: &ReadConfig) -> Result<(), RunErro
             orders,
             policies: policies.clone(),
             metrics: Arc::clone(&metrics),
+            data_dir: config.data_dir.clone(),
         });
         tokio::spawn(admin.serve(commands));
     }
@@ -158,7 +192,7 @@ async fn operate(config: &Config, read_again: &ReadConfig) -> Result<(), RunErro
         let _ = tokio::time::timeout(DRAIN_TIMEOUT, workers.drained()).await;
     }
     // What clients were told is on disk already; the rest is written now.
-    store.close();
+    hub.store().close();
     events.emit(Event::Stopped);
     events.flush();
     Ok(())
@@ -200,15 +234,25 @@ fn worker_count(config: &Config) -> usize {
 }
 
 /// What goes on beside the connections.
-fn start_tasks(config: &Config, hub: &Hub, policies: &Policies) {
+fn start_tasks(config: &Config, shared: &Shared) {
+    let (hub, policies, events) = (&shared.hub, &shared.policies, &shared.events);
     let house = hub.clone();
     tokio::spawn(async move { house.keep_house().await });
     if let Some(every) = config.sys_interval {
         let hub = hub.clone();
         tokio::spawn(async move { hub.publish_sys(every).await });
     }
-    tokio::spawn(report_suppressed(hub.events().clone()));
-    tokio::spawn(judge_after_swaps(hub.clone(), policies.clone()));
+    tokio::spawn(watch_memory(Arc::clone(&shared.memory), events.clone()));
+    tokio::spawn(report_suppressed(events.clone()));
+    if let Some(checkup) = shared.pulse.checkup() {
+        tokio::spawn(service::keep_alive(
+            checkup,
+            events.clone(),
+            shared.stopping.clone(),
+        ));
+    }
+    let workers = worker_count(config);
+    tokio::spawn(judge_after_swaps(hub.clone(), policies.clone(), workers));
     tokio::spawn(act_for_policies(hub.clone(), policies.actions()));
 }
 
@@ -241,12 +285,12 @@ async fn report_suppressed(events: Events) {
 }
 
 /// Every swap of policies makes every session be judged again.
-async fn judge_after_swaps(hub: Hub, policies: Policies) {
+async fn judge_after_swaps(hub: Hub, policies: Policies, workers: usize) {
     let mut changes = policies.changes();
     loop {
         hub.metrics().policy_generation.set(policies.generation());
         // The first time: what the last process left.
-        hub.judge_again().await;
+        hub.judge_again(workers).await;
         if changes.changed().await.is_err() {
             return;
         }

@@ -37,7 +37,8 @@ impl Shell {
         command
             .args(arguments)
             .current_dir(self.path())
-            .env("XDG_RUNTIME_DIR", self.path());
+            .env("XDG_RUNTIME_DIR", self.path())
+            .env("SLUICE_ALLOW_ROOT", "1");
         command
             .env_remove("SLUICE_LOG")
             .env_remove("SLUICE_SOCKET")

@@ -5,16 +5,20 @@
 //! one answer more. So the code before an `.await` runs more than once and must do the same each time.
 
 use std::cell::RefCell;
-use std::future::pending;
+use std::future::{pending, poll_fn};
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 
-use crate::bindings::host::sluice::policy::types::{Answer, ConnectOutcome, Effect, PasswordCheck};
+use crate::bindings::host::sluice::policy::services::{
+    Answer, ConnectOutcome, Effect, HttpRequest, HttpResponse, TokenCheck,
+};
+use crate::bindings::host::sluice::policy::types::PasswordCheck;
 use crate::connect::{Connect, Password};
 use crate::reason::Reason;
+use crate::token::Token;
 
-/// What `on_connect` may ask of the broker, in at most 8 rounds. Asking for several things at once (joined futures)
-/// is one.
+/// What `on_connect` may ask of the broker, in at most 8 rounds. Asking for several things at once ([`Ask::http_all`],
+/// joined futures; at most 8) is one.
 ///
 /// When the broker cannot do what was asked, the client is refused with 0x88 Server unavailable and the cause is
 /// logged; `on_connect` does not continue.
@@ -47,8 +51,16 @@ impl Ask {
         &self.nonce
     }
 
-    /// Whether the password fits the hash, a PHC string such as `$argon2id$v=19$...` (`sluice passwd` makes them). The
-    /// broker computes it on threads of its own.
+    /// Whether the password fits the hash. The broker computes it on threads of its own, and refuses hashes that cost
+    /// too much. It takes
+    ///
+    /// - `$argon2id$v=19$m=...,t=...,p=...$SALT$HASH`, also argon2i and argon2d: what `sluice passwd` makes;
+    /// - `$2a$`, `$2b$`, `$2x$`, `$2y$`: bcrypt;
+    /// - `$pbkdf2-sha512$i=ROUNDS,l=BYTES$SALT$HASH` and `$pbkdf2-sha256$...`: PHC strings, and the form without names,
+    ///   `$pbkdf2-sha512$ROUNDS$SALT$HASH`;
+    /// - `$7$ROUNDS$SALT$HASH`: PBKDF2-SHA512 of Mosquitto's password file;
+    /// - `PBKDF2$sha512$ROUNDS$SALT$HASH`, also sha256: mosquitto-go-auth;
+    /// - `emqx$pbkdf2$sha512$ROUNDS$SALT$HASH`, also sha256: salt and hexadecimal hash as EMQX stores them.
     pub async fn verify_password(&self, hash: &str, password: &Password) -> bool {
         let check = || {
             Effect::VerifyPassword(PasswordCheck {
@@ -71,14 +83,85 @@ impl Ask {
         }
     }
 
+    /// Asks a service of the operator's configuration, and returns what it said. When it cannot be reached, does not
+    /// answer in time, or answers with a redirect, a server error or too much, the client is refused.
+    pub async fn http(&self, request: HttpRequest) -> HttpResponse {
+        match self.carry_out(|| Effect::Http(request)).await {
+            Answer::Http(response) => response,
+            other => mismatch("http", &other),
+        }
+    }
+
+    /// The same, for a policy that knows what to do when there is no answer, which must not be to let anybody in: the
+    /// error says why there is none.
+    ///
+    /// # Errors
+    /// Where [`Ask::http`] would refuse the client.
+    pub async fn try_http(&self, request: HttpRequest) -> Result<HttpResponse, String> {
+        match self.outcome(|| Effect::Http(request)).await {
+            Answer::Http(response) => Ok(response),
+            Answer::Failed(why) => Err(why),
+            other => mismatch("try_http", &other),
+        }
+    }
+
+    /// Several requests at once, at most 8; the answers are in the same order. When one fails the client is refused.
+    pub async fn http_all(&self, requests: impl IntoIterator<Item = HttpRequest>) -> Vec<HttpResponse> {
+        let mut asked: Vec<_> = requests
+            .into_iter()
+            .map(|request| Box::pin(self.http(request)))
+            .collect();
+        let mut answered: Vec<Option<HttpResponse>> = asked.iter().map(|_| None).collect();
+        poll_fn(|context| {
+            for (question, place) in asked.iter_mut().zip(&mut answered) {
+                if place.is_none()
+                    && let Poll::Ready(response) = question.as_mut().poll(context)
+                {
+                    *place = Some(response);
+                }
+            }
+            match answered.iter().all(Option::is_some) {
+                true => Poll::Ready(()),
+                false => Poll::Pending,
+            }
+        })
+        .await;
+        answered.into_iter().flatten().collect()
+    }
+
+    /// Checks a JSON Web Token with the keys of an issuer of the operator's configuration: signature, time, issuer and
+    /// audience.
+    ///
+    /// # Errors
+    /// What is wrong with the token. When it cannot be checked at all the client is refused.
+    pub async fn verify_jwt(&self, issuer: &str, token: impl AsRef<[u8]>) -> Result<Token, String> {
+        let check = || {
+            Effect::VerifyJwt(TokenCheck {
+                issuer: issuer.to_owned(),
+                token: token.as_ref().to_vec(),
+            })
+        };
+        match self.carry_out(check).await {
+            Answer::Token(verdict) => verdict.map(Token::from),
+            other => mismatch("verify_jwt", &other),
+        }
+    }
+
+    /// The answer, unless the broker could not give one: then nothing goes on.
     async fn carry_out(&self, effect: impl FnOnce() -> Effect) -> Answer {
+        match self.outcome(effect).await {
+            Answer::Failed(why) => {
+                self.run.borrow_mut().failure = Some(why);
+                pending().await
+            }
+            answer => answer,
+        }
+    }
+
+    async fn outcome(&self, effect: impl FnOnce() -> Effect) -> Answer {
         let index = self.run.borrow().awaited;
         self.run.borrow_mut().awaited += 1;
         match self.answers.get(index) {
-            Some(Answer::Failed(why)) => {
-                self.run.borrow_mut().failure = Some(why.clone());
-                pending().await
-            }
             Some(answer) => answer.clone(),
             None => {
                 self.run.borrow_mut().unanswered.push(effect());
@@ -125,6 +208,8 @@ fn mismatch(asked: &str, answer: &Answer) -> ! {
         Answer::Failed(_) => "a failure",
         Answer::Password(_) => "a password check",
         Answer::Response(_) => "an authentication response",
+        Answer::Http(_) => "what a service said",
+        Answer::Token(_) => "a token's claims",
     };
     panic!("`{asked}` was answered with {given}: does on_connect ask the same things in each run?")
 }

@@ -37,12 +37,15 @@ pub mod setup {
     });
 }
 
-pub mod connect {
+pub mod asking {
     wit_bindgen::generate!({
-        world: "policy-connect",
-        with: { "sluice:policy/types@0.1.0": crate::bindings::host::sluice::policy::types },
+        world: "policy-asking",
+        with: {
+            "sluice:policy/types@0.1.0": crate::bindings::host::sluice::policy::types,
+            "sluice:policy/services@0.1.0": crate::bindings::host::sluice::policy::services,
+        },
         pub_export_macro: true,
-        default_bindings_module: "sluice_policy::bindings::connect",
+        default_bindings_module: "sluice_policy::bindings::asking",
     });
 }
 

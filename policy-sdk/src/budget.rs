@@ -83,7 +83,8 @@ limits! {
     subscriptions_max: u32,
     /// Seconds its session may outlive its connection; 0: it ends with it.
     session_expiry_seconds_max: u32,
-    /// Seconds it may stay connected; then it is disconnected with 0xA0 Maximum connect time.
+    /// Seconds it may stay connected, counted from CONNECT or from its last re-authentication; then it is disconnected
+    /// with 0xA0 Maximum connect time. See [`Budget::until`] for tokens.
     connection_seconds_max: u32,
     /// What happens when it sends faster than these rates allow: it is read more slowly, which is the default
     /// (`Delay`); what is too much is refused with 0x97 Quota exceeded, or acknowledged and forgotten before MQTT 5.0

@@ -4,8 +4,8 @@ use std::marker::PhantomData;
 use std::sync::OnceLock;
 
 use crate::ask::Ask;
-use crate::bindings::host::sluice::policy::types as wit;
-use crate::bindings::{connect, content, events, publish, setup, subscribe};
+use crate::bindings::host::sluice::policy::{services, types as wit};
+use crate::bindings::{asking, content, events, publish, setup, subscribe};
 use crate::content::ContentRequest;
 use crate::policy::Policy;
 use crate::publish::PublishRequest;
@@ -64,8 +64,8 @@ pub(crate) fn configure<P: Policy>(settings: &str) -> Result<P, String> {
     P::new(settings::parse(settings)?).map_err(|error| error.to_string())
 }
 
-impl<P: Exported> connect::exports::sluice::policy::connect::Guest for Hooks<P> {
-    fn on_connect(request: wit::ConnectRequest, answers: Vec<wit::Answer>) -> wit::ConnectOutcome {
+impl<P: Exported> asking::exports::sluice::policy::asking::Guest for Hooks<P> {
+    fn on_connect(request: wit::ConnectRequest, answers: Vec<services::Answer>) -> services::ConnectOutcome {
         on_connect(policy::<P>(), request, answers)
     }
 
@@ -78,8 +78,8 @@ impl<P: Exported> connect::exports::sluice::policy::connect::Guest for Hooks<P> 
 pub(crate) fn on_connect<P: Policy>(
     policy: &P,
     mut request: wit::ConnectRequest,
-    answers: Vec<wit::Answer>,
-) -> wit::ConnectOutcome {
+    answers: Vec<services::Answer>,
+) -> services::ConnectOutcome {
     let ask = Ask::new(std::mem::take(&mut request.nonce), answers);
     ask.run(async |ask| policy.on_connect(&request.into(), ask).await)
 }

@@ -62,6 +62,7 @@ pub use policy::{Error, NoSettings, Policy};
 pub use sluice_policy_macros::policy;
 
 pub use ask::Ask;
+pub use bindings::host::sluice::policy::services::{HttpMethod, HttpRequest, HttpResponse};
 pub use bindings::host::sluice::policy::types::{
     Admission, Budget, Certificate, ConnackOverrides, ConnectPurpose, ConnectedEvent, Denial,
     DisconnectedEvent, Event, Grant, GrantAction, GrantVerdict, Message, OverLimitAction, Overflow, Peer,
@@ -73,7 +74,9 @@ pub use grant::GRANTS_MAX;
 pub use publish::{Publish, PublishRequest};
 pub use reason::{QoS, Reason};
 pub use serde;
+pub use serde_json;
 pub use subscribe::{RetainHandling, Subscribe, SubscribeRequest};
+pub use token::Token;
 
 mod admission;
 mod ask;
@@ -90,10 +93,12 @@ pub mod bindings;
 mod budget;
 mod connect;
 mod content;
+pub mod emqx;
 #[doc(hidden)]
 pub mod export;
 mod grant;
 pub mod host;
+mod http;
 pub mod log;
 mod policy;
 mod publish;
@@ -102,13 +107,14 @@ mod settings;
 mod subscribe;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod testing;
+mod token;
 mod verdict;
 
 /// Everything a policy usually needs: `use sluice_policy::prelude::*;`
 pub mod prelude {
     pub use crate::{
         Admission, Ask, Budget, Connect, ConnectRequest, Content, ContentRequest, Denial, Error, Event,
-        Grant, OverLimitAction, Overflow, Policy, Publish, PublishRequest, QoS, Rate, Reason, Refresh,
-        RefreshRequest, Subscribe, SubscribeRequest, log, policy,
+        Grant, HttpRequest, HttpResponse, OverLimitAction, Overflow, Policy, Publish, PublishRequest, QoS,
+        Rate, Reason, Refresh, RefreshRequest, Subscribe, SubscribeRequest, Token, log, policy,
     };
 }

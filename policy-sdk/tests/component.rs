@@ -67,15 +67,15 @@ fn named(interfaces: &[&str]) -> BTreeSet<String> {
 #[test]
 fn a_component_exports_the_hooks_its_author_wrote_and_imports_what_they_use() {
     let (imports, exports) = interfaces("static-users");
-    assert_eq!(exports, named(&["setup", "connect"]));
-    assert_eq!(imports, named(&["types", "log"]));
+    assert_eq!(exports, named(&["setup", "asking"]));
+    assert_eq!(imports, named(&["types", "services", "log"]));
 
     let (imports, exports) = interfaces("deny-all");
-    assert_eq!(exports, named(&["setup", "connect", "publish", "subscribe"]));
-    assert_eq!(imports, named(&["types", "log"]));
+    assert_eq!(exports, named(&["setup", "asking", "publish", "subscribe"]));
+    assert_eq!(imports, named(&["types", "services", "log"]));
 
-    let every_hook = ["setup", "connect", "publish", "subscribe", "content", "events"];
+    let every_hook = ["setup", "asking", "publish", "subscribe", "content", "events"];
     let (imports, exports) = interfaces("hostile-greedy");
     assert_eq!(exports, named(&every_hook));
-    assert_eq!(imports, named(&["types", "log", "kv", "sessions"]));
+    assert_eq!(imports, named(&["types", "services", "log", "kv", "sessions"]));
 }

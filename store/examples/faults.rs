@@ -1,5 +1,5 @@
-//! Runs the store on a disk that fails: `--kind power-loss|failed-sync|disk-full|bit-flips|bit-flips-checked`, `--seeds
-//! N`, and `--from SEED` to begin there. A seed that fails is printed; `--from SEED --seeds 1` replays it. With
+//! Runs the store on a disk that fails: `--kind power-loss|failed-sync|disk-full|bit-flips|bit-flips-checked|repairs`,
+//! `--seeds N`, and `--from SEED` to begin there. A seed that fails is printed; `--from SEED --seeds 1` replays it. With
 //! `bit-flips`, redb may abort the process; the last line then says which seed to go on from.
 
 // Its output is what it is for.

@@ -140,6 +140,7 @@ fn session(number: u64) -> SessionRecord {
         expiry_seconds: u32::MAX,
         phase: Phase::Offline { expires_at: None },
         will: None,
+        limits: sluice_store::QueueLimits::default(),
         gate: Vec::new(),
     }
 }

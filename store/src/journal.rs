@@ -8,9 +8,11 @@
 use crate::batch::{Batch, Kept, Messages};
 use crate::change::Change;
 use crate::options::{Durability, Options};
+use crate::park::block_on;
 use crate::ticket::{InDoubt, Ticket};
 use parking_lot::{Condvar, Mutex, MutexGuard};
 use std::collections::BTreeMap;
+use std::future::poll_fn;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::task::{Poll, Waker};
@@ -34,6 +36,8 @@ pub(crate) struct Journal {
     state: Mutex<State>,
     /// There may be something to do for the commit thread.
     work: Condvar,
+    /// A message that was announced may be here now.
+    filed: Condvar,
     /// Tickets up to this one are durable.
     durable: AtomicU64,
     health: AtomicU8,
@@ -59,6 +63,8 @@ struct State {
     number: u64,
     /// Submissions that are not ended.
     open: u32,
+    /// Numbers of the messages they are about: at most one for each thread.
+    announced: Vec<u64>,
     /// When the first change came into the current batch.
     began: Option<Instant>,
     /// When it was first waited for.
@@ -93,6 +99,7 @@ impl Journal {
                 current: Batch::default(),
                 number: 1,
                 open: 0,
+                announced: Vec::new(),
                 began: None,
                 wanted: None,
                 idle: false,
@@ -102,6 +109,7 @@ impl Journal {
                 waiters: BTreeMap::new(),
             }),
             work: Condvar::new(),
+            filed: Condvar::new(),
             durable: AtomicU64::new(0),
             health: AtomicU8::new(OPEN),
             backlog_bytes: AtomicU64::new(0),
@@ -143,9 +151,22 @@ impl Journal {
         Ticket(state.number)
     }
 
-    pub(crate) fn end(&self) {
+    /// [`Journal::begin`] for a message, with its number: who looks for it meanwhile waits until it is there.
+    pub(crate) fn begin_message(&self) -> (Ticket, u64) {
+        let mut state = self.state.lock();
+        state.open += 1;
+        let seq = self.next_seq();
+        state.announced.push(seq);
+        (Ticket(state.number), seq)
+    }
+
+    pub(crate) fn end(&self, announced: Option<u64>) {
         let mut state = self.state.lock();
         state.open -= 1;
+        if let Some(seq) = announced {
+            state.announced.retain(|other| *other != seq);
+            self.filed.notify_all();
+        }
         if state.open == 0 && state.sealing {
             self.work.notify_one();
         }
@@ -173,11 +194,22 @@ impl Journal {
     }
 
     pub(crate) fn poll_durable(&self, ticket: Ticket, waker: &Waker) -> Poll<Result<(), InDoubt>> {
-        if let Poll::Ready(outcome) = self.outcome(ticket) {
-            return Poll::Ready(outcome);
+        match self.outcome(ticket) {
+            Poll::Pending if self.pace.durability == Durability::Interval => Poll::Ready(Ok(())),
+            Poll::Pending => self.poll_on_disk(ticket, waker),
+            ready => ready,
         }
+    }
+
+    /// Waits until all that was submitted so far is on disk, whatever the durability is.
+    pub(crate) fn flush(&self) -> Result<(), InDoubt> {
+        let ticket = self.latest();
+        block_on(poll_fn(|context| self.poll_on_disk(ticket, context.waker())))
+    }
+
+    fn poll_on_disk(&self, ticket: Ticket, waker: &Waker) -> Poll<Result<(), InDoubt>> {
         let mut state = self.state.lock();
-        // Both change under the lock only: what is not decided now wakes this waker.
+        // It changes under the lock only: what is not decided now wakes this waker.
         if let Poll::Ready(outcome) = self.outcome(ticket) {
             return Poll::Ready(outcome);
         }
@@ -198,26 +230,23 @@ impl Journal {
         if ticket.0 <= self.durable.load(Ordering::Acquire) {
             return Poll::Ready(Ok(()));
         }
-        if self.health() == Health::Failing {
-            return Poll::Ready(Err(InDoubt));
-        }
-        match self.pace.durability {
-            Durability::Interval => Poll::Ready(Ok(())),
-            Durability::Always => Poll::Pending,
+        match self.health() {
+            Health::Failing => Poll::Ready(Err(InDoubt)),
+            Health::Open => Poll::Pending,
         }
     }
 
     pub(crate) fn latest(&self) -> Ticket {
         let state = self.state.lock();
-        Ticket(match state.current.is_empty() {
-            true => state.number - 1,
-            false => state.number,
-        })
+        Ticket(state.number - u64::from(state.current.is_empty()))
     }
 
-    /// A message that is not durable yet.
+    /// A message that is not durable yet. Blocks for the microseconds that its submission lasts.
     pub(crate) fn find(&self, seq: u64) -> Option<Arc<Kept>> {
-        let state = self.state.lock();
+        let mut state = self.state.lock();
+        while state.announced.contains(&seq) {
+            self.filed.wait(&mut state);
+        }
         let mut batches = std::iter::once(&state.current.messages).chain(&state.committing);
         batches.find_map(|messages| messages.get(&seq)).cloned()
     }

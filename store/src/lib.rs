@@ -18,6 +18,7 @@
 //! After a failed write or sync nothing is acknowledged until the same work has succeeded: [`InDoubt`], [`Health`].
 
 mod batch;
+pub mod care;
 mod change;
 mod commit;
 mod data_dir;
@@ -27,6 +28,7 @@ mod journal;
 mod ledger;
 mod observer;
 mod options;
+mod park;
 mod recovered;
 mod recovery;
 mod row;

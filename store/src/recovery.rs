@@ -29,7 +29,7 @@ pub(crate) struct Recovery {
 }
 
 /// Numbers of sessions and of messages begin anew with each start, above all those of the starts before.
-const BOOT_SHIFT: u32 = 40;
+pub(crate) const BOOT_SHIFT: u32 = 40;
 /// Progress is told so often, and a store that opens faster says nothing.
 const PROGRESS_EVERY: Duration = Duration::from_secs(1);
 /// The clock is looked at after so many rows.
@@ -334,5 +334,58 @@ impl<'a> Reading<'a> {
 
     fn finished_sessions(&mut self) -> Vec<RecoveredSession> {
         std::mem::take(&mut self.sessions).into_values().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::Trust;
+    use crate::observer::Unobserved;
+    use crate::testing::Plate;
+    use std::sync::Arc;
+
+    /// What opening says of a store after this was done to it.
+    fn refused(change: impl FnOnce(&redb::WriteTransaction) -> Result<(), redb::Error>) -> OpenError {
+        let plate = Plate::new(1);
+        let engine = Engine::new(Box::new(plate), Arc::new(Unobserved), Trust::File);
+        engine.open().unwrap();
+        format(&engine).unwrap();
+        assert!(recover(&engine, &Unobserved, Path::new("p")).is_ok());
+        engine.transaction(change).unwrap();
+        recover(&engine, &Unobserved, Path::new("p")).err().unwrap()
+    }
+
+    #[test]
+    fn a_store_of_a_newer_format_is_refused() {
+        let error = refused(|transaction| {
+            let meta = Meta {
+                format: FORMAT_VERSION + 1,
+                boot: 1,
+            };
+            meta.write(transaction)
+        });
+        let said = error.to_string();
+        assert!(matches!(error, OpenError::Newer { found, .. } if found == FORMAT_VERSION + 1));
+        assert!(said.contains("`sluice store export`"), "{said}");
+    }
+
+    #[test]
+    fn a_row_or_a_message_that_is_missing_is_noticed() {
+        let without_message = refused(|transaction| {
+            let row = crate::row::seal(Table::Recipients, Key::Number(9), &[0, 0, 0]);
+            transaction.open_table(RECIPIENTS)?.insert(9, row.as_slice())?;
+            Ok(())
+        });
+        assert!(
+            matches!(without_message, OpenError::Corrupt(_)),
+            "{without_message}"
+        );
+        let without_meta = refused(|transaction| {
+            transaction.open_table(crate::engine::META)?.remove("boot")?;
+            Ok(())
+        });
+        let said = without_meta.to_string();
+        assert!(said.contains("table meta, row \"boot\": it is missing"), "{said}");
     }
 }

@@ -1,5 +1,6 @@
 //! A store that is open: its parts, and how they come up and go down.
 
+use crate::care::{self, Backup, CareError};
 use crate::change::StoredMessage;
 use crate::commit::Committer;
 use crate::data_dir::{DataDir, Stage, open_private, rename_durably};
@@ -10,10 +11,11 @@ use crate::observer::{Observer, Unobserved};
 use crate::options::Options;
 use crate::recovered::Recovered;
 use crate::recovery::{Refusal, format, recover};
+use crate::ticket::InDoubt;
 use parking_lot::Mutex;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::thread::{self, JoinHandle};
+use std::thread::{self, JoinHandle, ThreadId};
 
 /// What a disk is called that has no path.
 const DISK: &str = "the disk";
@@ -23,6 +25,7 @@ pub(crate) struct Running {
     engine: Arc<Engine>,
     observer: Arc<dyn Observer>,
     thread: Mutex<Option<JoinHandle<()>>>,
+    thread_id: ThreadId,
 }
 
 impl Running {
@@ -36,7 +39,10 @@ impl Running {
             path: path.clone(),
             error,
         })?;
-        if !is_there {
+        if is_there {
+            // What was not finished when its process ended.
+            std::fs::remove_file(dir.unfinished()).ok();
+        } else {
             make(&dir, Arc::clone(&observer))?;
         }
         let disk = Box::new(FileDisk { path: path.clone() });
@@ -106,6 +112,7 @@ impl Running {
             journal,
             engine,
             observer,
+            thread_id: thread.thread().id(),
             thread: Mutex::new(Some(thread)),
         };
         Ok((running, recovery.recovered))
@@ -143,11 +150,22 @@ impl Running {
         Err(error)
     }
 
+    /// See [`crate::Store::backup`].
+    pub(crate) fn backup(&self, path: &Path) -> Result<Backup, CareError> {
+        let written = self.journal.flush();
+        written.map_err(|InDoubt| CareError::InDoubt)?;
+        care::backup(&self.engine, path)
+    }
+
     pub(crate) fn close(&self) {
         self.journal.close();
-        let thread = self.thread.lock().take();
         // A waker that the thread wakes may drop the last handle there.
-        if let Some(thread) = thread.filter(|thread| thread.thread().id() != thread::current().id()) {
+        if thread::current().id() == self.thread_id {
+            return;
+        }
+        // Whoever closes it at the same time waits for the end as well.
+        let mut thread = self.thread.lock();
+        if let Some(thread) = thread.take() {
             thread.join().ok();
         }
     }

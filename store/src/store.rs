@@ -1,6 +1,7 @@
 //! The handle that the broker holds.
 
 use crate::batch::Kept;
+use crate::care::{Backup, CareError};
 use crate::change::{Change, MessageRecord, StoredMessage};
 use crate::engine::{Disk, Trust};
 use crate::error::{OpenError, ReadError};
@@ -11,6 +12,7 @@ use crate::recovered::Recovered;
 use crate::running::Running;
 use crate::ticket::{InDoubt, Ticket, Wait};
 use std::fmt;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Poll, Waker};
@@ -109,16 +111,30 @@ impl Store {
     ///
     /// Positions in queues are taken while it is open: a later position is then never in an earlier batch.
     pub fn begin(&self) -> Submission {
-        let journal = match &self.0 {
-            Kind::Memory(_) => None,
-            Kind::Disk(running) => Some(Arc::clone(&running.journal)),
-        };
-        let ticket = journal.as_ref().map_or(Ticket::NONE, |journal| journal.begin());
         Submission {
-            journal,
-            ticket,
+            store: self.clone(),
+            ticket: self.journal().map_or(Ticket::NONE, Journal::begin),
+            announced: None,
             is_empty: true,
         }
+    }
+
+    /// Opens a submission about a message, and gives the message its number as [`Store::next_seq`] does.
+    ///
+    /// A session may be told of the message, and want to read it, before the submission is ended: [`Store::read`] waits
+    /// for that. Who opens it must not read.
+    pub fn begin_message(&self) -> (Submission, u64) {
+        let (ticket, seq) = match self.journal() {
+            None => (Ticket::NONE, self.next_seq()),
+            Some(journal) => journal.begin_message(),
+        };
+        let submission = Submission {
+            store: self.clone(),
+            ticket,
+            announced: Some(seq),
+            is_empty: true,
+        };
+        (submission, seq)
     }
 
     /// Submits one change. The lock it takes is held for nanoseconds and nothing else is locked under it.
@@ -175,7 +191,20 @@ impl Store {
         }
     }
 
-    /// Writes all that was submitted and gives the directory free. Blocks. What is submitted later is lost.
+    /// Copies all that was submitted so far to a new file, which [`crate::care::restore`] puts back. The store goes on
+    /// meanwhile; it grows by what is changed while the copy is made. Blocks.
+    ///
+    /// # Errors
+    /// See [`CareError`]; there is no such file then. [`CareError::Missing`] for a memory store.
+    pub fn backup(&self, path: &Path) -> Result<Backup, CareError> {
+        match &self.0 {
+            Kind::Memory(_) => Err(CareError::Missing(path.to_owned())),
+            Kind::Disk(running) => running.backup(path),
+        }
+    }
+
+    /// Writes all that was submitted and gives the directory free. Blocks until then, and until no submission is open.
+    /// What is submitted later is lost.
     pub fn close(&self) {
         if let Kind::Disk(running) = &self.0 {
             running.close();
@@ -204,8 +233,10 @@ impl fmt::Debug for Store {
 #[derive(Debug)]
 #[must_use = "its ticket says when it is durable"]
 pub struct Submission {
-    journal: Option<Arc<Journal>>,
+    store: Store,
     ticket: Ticket,
+    /// The number of the message it is about.
+    announced: Option<u64>,
     is_empty: bool,
 }
 
@@ -213,14 +244,18 @@ impl Submission {
     /// A message for durable sessions. Within a batch, sessions are opened first, then messages are taken in, then all
     /// else follows in its order.
     pub fn message(&mut self, record: MessageRecord<'_>) {
-        let Some(journal) = &self.journal else { return };
+        let Some(journal) = self.store.journal() else {
+            return;
+        };
         journal.message(record.seq, Arc::new(Kept::new(record)));
         self.is_empty = false;
     }
 
     /// A change.
     pub fn change(&mut self, change: Change) {
-        let Some(journal) = &self.journal else { return };
+        let Some(journal) = self.store.journal() else {
+            return;
+        };
         journal.change(change);
         self.is_empty = false;
     }
@@ -233,8 +268,8 @@ impl Submission {
 
 impl Drop for Submission {
     fn drop(&mut self) {
-        if let Some(journal) = &self.journal {
-            journal.end();
+        if let Some(journal) = self.store.journal() {
+            journal.end(self.announced);
         }
     }
 }

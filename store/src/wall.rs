@@ -30,7 +30,7 @@ impl Moment {
     }
 }
 
-fn to_milliseconds(at: SystemTime) -> u64 {
+pub(crate) fn to_milliseconds(at: SystemTime) -> u64 {
     // A clock before 1970 is not set.
     let since = at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     whole_milliseconds(since)

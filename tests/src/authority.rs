@@ -57,12 +57,14 @@ impl Wanted {
         self
     }
 
-    /// For so many seconds from now.
+    /// For so many seconds from now, and the hour before.
     #[must_use]
     pub fn valid_for(mut self, seconds: u64) -> Self {
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-        let end = now.unwrap_or_default().as_secs() + seconds;
-        self.params.not_after = date_time_ymd(1970, 1, 1) + Duration::from_secs(end);
+        let now = now.unwrap_or_default().as_secs();
+        let at = |seconds| date_time_ymd(1970, 1, 1) + Duration::from_secs(seconds);
+        self.params.not_before = at(now.saturating_sub(3600));
+        self.params.not_after = at(now + seconds);
         self
     }
 

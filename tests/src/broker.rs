@@ -8,6 +8,7 @@ use crate::reply::ConnAck;
 use crate::unique;
 use rustix::process::Pid;
 pub use rustix::process::Signal;
+use std::ffi::{OsStr, OsString};
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -18,10 +19,19 @@ use tempfile::TempDir;
 
 /// A running broker with a directory of its own; killed when dropped.
 pub struct Broker {
+    process: Process,
+    /// What the process before it logged, if there was one.
+    earlier: Option<Arc<Log>>,
+    arguments: Vec<String>,
+    environment: Vec<(String, OsString)>,
+    dir: TempDir,
+}
+
+/// One run of the binary, up to where it listens.
+struct Process {
     child: Child,
     log: Arc<Log>,
     address: SocketAddr,
-    dir: TempDir,
 }
 
 #[derive(Default)]
@@ -72,39 +82,11 @@ impl Log {
     }
 }
 
-impl Broker {
-    /// A broker without configuration: its defaults, on a port the system chooses.
-    #[must_use]
-    pub fn start() -> Self {
-        Self::start_in(new_dir(), &["run", "--listen", "127.0.0.1:0"])
-    }
-
-    /// A broker with this `sluice.toml`. Addresses in it should have port 0; the admin socket is `admin.sock` in the
-    /// broker's directory unless the configuration says otherwise.
-    #[must_use]
-    pub fn with_config(toml: &str) -> Self {
-        Self::with_files(toml, &[])
-    }
-
-    /// The same, with further files that the configuration names, relative to the broker's directory.
-    #[must_use]
-    pub fn with_files(toml: &str, files: &[(&str, &[u8])]) -> Self {
-        let dir = new_dir();
-        for (name, content) in files {
-            std::fs::write(dir.path().join(name), content).expect("the file is written");
-        }
-        std::fs::write(dir.path().join("sluice.toml"), toml).expect("the configuration is written");
-        Self::start_in(dir, &["run", "--config", "sluice.toml"])
-    }
-
-    /// A broker that runs in `dir` with these arguments.
-    ///
-    /// # Panics
-    /// When it does not begin to listen, with all that it logged.
-    #[must_use]
-    pub fn start_in(dir: TempDir, arguments: &[&str]) -> Self {
-        let mut child = command(dir.path())
+impl Process {
+    fn start(dir: &Path, arguments: &[String], environment: &[(String, OsString)]) -> Self {
+        let mut child = command(dir)
             .args(arguments)
+            .envs(environment.iter().map(|(name, value)| (name, value)))
             .env("SLUICE_UNDER_TEST_ENDS_WITH_STDIN", "1")
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
@@ -134,18 +116,99 @@ impl Broker {
             let _ = child.wait();
             panic!("the broker does not listen; its log:\n{}", log.text());
         };
+        Self { child, log, address }
+    }
+}
+
+impl Broker {
+    /// A broker without configuration: its defaults, on a port the system chooses.
+    #[must_use]
+    pub fn start() -> Self {
+        Self::start_in(new_dir(), &["run", "--listen", "127.0.0.1:0"])
+    }
+
+    /// A broker with this `sluice.toml`. Addresses in it should have port 0; the admin socket is `admin.sock` in the
+    /// broker's directory unless the configuration says otherwise.
+    #[must_use]
+    pub fn with_config(toml: &str) -> Self {
+        Self::with_files(toml, &[])
+    }
+
+    /// The same, with further files that the configuration names, relative to the broker's directory.
+    #[must_use]
+    pub fn with_files(toml: &str, files: &[(&str, &[u8])]) -> Self {
+        let dir = new_dir();
+        for (name, content) in files {
+            std::fs::write(dir.path().join(name), content).expect("the file is written");
+        }
+        std::fs::write(dir.path().join("sluice.toml"), toml).expect("the configuration is written");
+        Self::start_in(dir, &["run", "--config", "sluice.toml"])
+    }
+
+    /// A broker with a store in its directory, one listener, `default`, and what else the configuration says.
+    #[must_use]
+    pub fn durable(more: &str) -> Self {
+        Self::with_config(&durable_config(more))
+    }
+
+    /// A broker that runs in `dir` with these arguments.
+    ///
+    /// # Panics
+    /// When it does not begin to listen, with all that it logged.
+    #[must_use]
+    pub fn start_in(dir: TempDir, arguments: &[&str]) -> Self {
+        Self::start_with(dir, arguments, &[])
+    }
+
+    /// The same, with more in its environment.
+    ///
+    /// # Panics
+    /// When it does not begin to listen, with all that it logged.
+    #[must_use]
+    pub fn start_with(dir: TempDir, arguments: &[&str], environment: &[(&str, &OsStr)]) -> Self {
+        let arguments: Vec<String> = arguments.iter().map(ToString::to_string).collect();
+        let environment: Vec<_> = environment
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect();
         Self {
-            child,
-            log,
-            address,
+            process: Process::start(dir.path(), &arguments, &environment),
+            earlier: None,
+            arguments,
+            environment,
             dir,
         }
+    }
+
+    /// Sends a signal that ends the process, and waits until it has ended.
+    ///
+    /// # Panics
+    /// When it cannot be sent, or the process runs on.
+    pub fn end(&mut self, signal: Signal) {
+        self.signal(signal);
+        self.wait_for_exit();
+    }
+
+    /// Starts the binary once more, in the same directory and with the same arguments. The ports are others.
+    ///
+    /// # Panics
+    /// When it does not begin to listen, with all that it logged.
+    pub fn start_again(&mut self) {
+        let process = Process::start(self.dir.path(), &self.arguments, &self.environment);
+        let before = std::mem::replace(&mut self.process, process);
+        self.earlier = Some(before.log);
+    }
+
+    /// [`Broker::end`], then [`Broker::start_again`].
+    pub fn restart(&mut self, signal: Signal) {
+        self.end(signal);
+        self.start_again();
     }
 
     /// The address of the first listener.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
-        self.address
+        self.process.address
     }
 
     /// The address of the listener with this name.
@@ -154,12 +217,18 @@ impl Broker {
     /// When there is none.
     #[must_use]
     pub fn listener(&self, name: &str) -> SocketAddr {
-        self.log
+        self.process
+            .log
             .wait_for(PATIENCE, |line| {
                 let ours = line.is("listening") && line.has("listener", name);
                 ours.then(|| line.text_field("address")).flatten()?.parse().ok()
             })
-            .unwrap_or_else(|| panic!("no listener is named {name}; the log:\n{}", self.log.text()))
+            .unwrap_or_else(|| {
+                panic!(
+                    "no listener is named {name}; the log:\n{}",
+                    self.process.log.text()
+                )
+            })
     }
 
     /// Its working directory, where `sluice.toml` and other files of the test are.
@@ -171,13 +240,13 @@ impl Broker {
     /// Its process identifier.
     #[must_use]
     pub fn pid(&self) -> u32 {
-        self.child.id()
+        self.process.child.id()
     }
 
     /// A TCP connection on which nothing was sent yet.
     #[must_use]
     pub fn peer(&self, version: Version) -> Peer {
-        Peer::open(self.address, version)
+        Peer::open(self.process.address, version)
     }
 
     /// Sends a CONNECT on a new connection and returns the answer, whatever it says.
@@ -212,21 +281,22 @@ impl Broker {
     /// When none comes, with the whole log.
     pub fn wait_for_log(&self, what: &str, fits: impl Fn(&LogLine) -> bool) -> LogLine {
         let found = self
+            .process
             .log
             .wait_for(PATIENCE, |line| fits(line).then(|| line.clone()));
-        found.unwrap_or_else(|| panic!("not in the log: {what}; the log:\n{}", self.log.text()))
+        found.unwrap_or_else(|| panic!("not in the log: {what}; the log:\n{}", self.process.log.text()))
     }
 
     /// The log so far.
     #[must_use]
     pub fn log_lines(&self) -> Vec<LogLine> {
-        self.log.lock().lines.clone()
+        self.process.log.lock().lines.clone()
     }
 
     /// The log so far, as text.
     #[must_use]
     pub fn log_text(&self) -> String {
-        self.log.text()
+        self.process.log.text()
     }
 
     /// Runs another command of the same binary in the broker's directory, such as `policy list`.
@@ -262,7 +332,7 @@ impl Broker {
     /// # Panics
     /// When it cannot be sent.
     pub fn signal(&self, signal: Signal) {
-        let pid = Pid::from_child(&self.child);
+        let pid = Pid::from_child(&self.process.child);
         rustix::process::kill_process(pid, signal).expect("the signal is sent");
     }
 
@@ -272,22 +342,28 @@ impl Broker {
     /// When it runs on.
     pub fn wait_for_exit(&mut self) -> std::process::ExitStatus {
         // The log ends with the process: nothing else holds its standard error.
-        let _: Option<()> = self.log.wait_for(PATIENCE, |_| None);
+        let _: Option<()> = self.process.log.wait_for(PATIENCE, |_| None);
         assert!(
-            self.log.lock().ended,
+            self.process.log.lock().ended,
             "the broker does not end; its log:\n{}",
-            self.log.text()
+            self.process.log.text()
         );
-        self.child.wait().expect("the broker is a child of this process")
+        self.process
+            .child
+            .wait()
+            .expect("the broker is a child of this process")
     }
 }
 
 impl Drop for Broker {
     fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        let _ = self.process.child.kill();
+        let _ = self.process.child.wait();
         if std::thread::panicking() {
-            eprintln!("--- the broker's log:\n{}---", self.log.text());
+            if let Some(earlier) = &self.earlier {
+                eprintln!("--- the log of the broker before:\n{}", earlier.text());
+            }
+            eprintln!("--- the broker's log:\n{}---", self.process.log.text());
         }
     }
 }
@@ -301,6 +377,12 @@ pub fn new_dir() -> TempDir {
         .expect("a temporary directory")
 }
 
+/// The configuration of a broker with a store in its directory, one listener, `default`, and what else it says.
+#[must_use]
+pub fn durable_config(more: &str) -> String {
+    format!("data_dir = \"data\"\n{more}\n[[listener]]\nname = \"default\"\naddress = \"127.0.0.1:0\"\n")
+}
+
 /// The binary under test, to be run in `dir` without anything of this machine's own configuration.
 #[must_use]
 pub fn command(dir: &Path) -> Command {
@@ -308,8 +390,12 @@ pub fn command(dir: &Path) -> Command {
     command
         .current_dir(dir)
         .env("XDG_RUNTIME_DIR", dir)
+        // Tests run as whoever they like; the one about root takes it away again.
+        .env("SLUICE_ALLOW_ROOT", "1")
         .env_remove("RUST_LOG")
-        .env_remove("NOTIFY_SOCKET");
+        .env_remove("NOTIFY_SOCKET")
+        .env_remove("WATCHDOG_USEC")
+        .env_remove("WATCHDOG_PID");
     command
 }
 

@@ -5,15 +5,18 @@
 pub mod authority;
 pub mod broker;
 pub mod guests;
+pub mod http;
 pub mod log;
 pub mod packet;
 pub mod peer;
 mod polling;
 pub mod property;
 mod reader;
+pub mod receiving;
 pub mod reply;
 pub mod tls;
 pub mod transport;
+pub mod websocket;
 
 pub use polling::{PATIENCE, eventually};
 

@@ -1,4 +1,4 @@
-//! One end of a conversation with the broker, over TCP or TLS.
+//! One end of a conversation with the broker, over any transport.
 
 use crate::PATIENCE;
 use crate::packet::{
@@ -59,6 +59,11 @@ impl Peer {
             problem_information: true,
             last_bytes: 0,
         }
+    }
+
+    /// What its bytes travel through.
+    pub fn transport(&mut self) -> &mut Transport {
+        &mut self.stream
     }
 
     /// From now on the broker must keep to what this CONNECT asks of it: [MQTT-3.1.2-24] and [MQTT-3.1.2-29].

@@ -47,12 +47,18 @@ impl Identity {
     }
 
     /// One that ends with the first day of a year.
+    #[must_use]
+    pub fn until(year: i32) -> Self {
+        Self::of_name(NAME, year)
+    }
+
+    /// One for another name, or for an address, that ends with the first day of a year.
     ///
     /// # Panics
     /// When it cannot be made.
     #[must_use]
-    pub fn until(year: i32) -> Self {
-        let mut params = CertificateParams::new(vec![NAME.to_owned()]).expect("a name");
+    pub fn of_name(name: &str, year: i32) -> Self {
+        let mut params = CertificateParams::new(vec![name.to_owned()]).expect("a name");
         params.not_before = date_time_ymd(1975, 1, 1);
         params.not_after = date_time_ymd(year, 1, 1);
         Self::of(&params, &KeyPair::generate().expect("a key"))

@@ -1,6 +1,7 @@
-//! What a peer's bytes travel through: TCP, or TLS over it.
+//! What a peer's bytes travel through: TCP, TLS over it, or WebSocket over either.
 
 use crate::PATIENCE;
+use crate::websocket::Framed;
 use rustls::{ClientConnection, StreamOwned};
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -11,6 +12,8 @@ pub enum Transport {
     Plain(TcpStream),
     /// TLS; the handshake happens with the first read or write.
     Encrypted(Box<StreamOwned<ClientConnection, TcpStream>>),
+    /// WebSocket.
+    Framed(Box<Framed>),
 }
 
 impl Transport {
@@ -29,6 +32,18 @@ impl Transport {
         match self {
             Self::Plain(socket) => socket,
             Self::Encrypted(stream) => &stream.sock,
+            Self::Framed(stream) => stream.tcp(),
+        }
+    }
+
+    /// The frames.
+    ///
+    /// # Panics
+    /// When there are none.
+    pub fn framed(&mut self) -> &mut Framed {
+        match self {
+            Self::Framed(stream) => stream,
+            _ => panic!("the connection is no WebSocket"),
         }
     }
 
@@ -39,7 +54,7 @@ impl Transport {
     #[must_use]
     pub fn session(&self) -> &ClientConnection {
         match self {
-            Self::Plain(_) => panic!("the connection is not encrypted"),
+            Self::Plain(_) | Self::Framed(_) => panic!("the connection is not encrypted"),
             Self::Encrypted(stream) => &stream.conn,
         }
     }
@@ -64,6 +79,7 @@ impl Read for Transport {
         match self {
             Self::Plain(socket) => socket.read(bytes),
             Self::Encrypted(stream) => stream.read(bytes),
+            Self::Framed(stream) => stream.read(bytes),
         }
     }
 }
@@ -73,6 +89,7 @@ impl Write for Transport {
         match self {
             Self::Plain(socket) => socket.write(bytes),
             Self::Encrypted(stream) => stream.write(bytes),
+            Self::Framed(stream) => stream.write(bytes),
         }
     }
 
@@ -80,6 +97,7 @@ impl Write for Transport {
         match self {
             Self::Plain(socket) => socket.flush(),
             Self::Encrypted(stream) => stream.flush(),
+            Self::Framed(stream) => stream.flush(),
         }
     }
 }

@@ -29,7 +29,10 @@ pub(super) fn launch(
         )));
     }
     let mut command = Command::new(program);
-    command.arg("run").arg("--config").arg(directory.join(CONFIG));
+    // Benchmarks are often run as root, which a broker refuses unless it is told.
+    command
+        .args(["run", "--allow-root", "--config"])
+        .arg(directory.join(CONFIG));
     let admin = directory.join(ADMIN);
     Ok(Launch {
         files: vec![(CONFIG, config(&policy, setup, port, &admin))],

@@ -81,6 +81,14 @@ impl Client {
         })
     }
 
+    /// Waits for answers as long as it takes.
+    ///
+    /// # Errors
+    /// When the socket does not take that.
+    pub fn be_patient(&mut self) -> io::Result<()> {
+        self.stream.get_ref().set_read_timeout(None)
+    }
+
     /// Sends a command, with the module it brings if it brings one, and waits for the answer.
     ///
     /// # Errors

@@ -1,12 +1,14 @@
 //! What each command does.
 
-use super::{Orders, Request, bans, clients, kept};
+use super::{Orders, Request, bans, clients, kept, services};
 use crate::config::quantity;
 use crate::hub::Hub;
 use crate::metrics::{Exposition, Metrics};
 use crate::policy::{LoadReport, LoadedPolicy, Policies, PolicyStatus};
 use serde_json::{Value, json};
+use std::path::PathBuf;
 use std::sync::Arc;
+use tokio::runtime::Handle;
 
 /// The parts of the broker that commands act on.
 pub struct Commands {
@@ -18,14 +20,38 @@ pub struct Commands {
     pub policies: Policies,
     /// For `status` and `metrics`.
     pub metrics: Arc<Metrics>,
+    /// Where the store is, if there is one.
+    pub data_dir: Option<PathBuf>,
 }
 
 impl Commands {
-    /// Carries out a command; may block.
+    /// Carries out a command; may block, and is called inside a runtime. What is to outlive the process is on disk then.
     ///
     /// # Errors
-    /// What to tell the operator; nothing has changed then.
+    /// What to tell the operator; nothing has changed then, unless it says so.
     pub fn obey(&self, request: Request, module: Vec<u8>) -> Result<Value, String> {
+        let is_kept = matches!(
+            request,
+            Request::ClientBan { .. }
+                | Request::ClientUnban { .. }
+                | Request::SessionDrop { .. }
+                | Request::RetainedClear { .. }
+        );
+        let answer = self.carry_out(request, module)?;
+        if is_kept {
+            self.wait_until_stored()?;
+        }
+        Ok(answer)
+    }
+
+    fn wait_until_stored(&self) -> Result<(), String> {
+        let store = self.hub.store();
+        let stored = Handle::current().block_on(store.wait(store.latest()));
+        let in_doubt = "it is so now, but the store could not write it: a restart may undo it, see the log";
+        stored.map_err(|_| in_doubt.to_owned())
+    }
+
+    fn carry_out(&self, request: Request, module: Vec<u8>) -> Result<Value, String> {
         match request {
             Request::Status => Ok(self.status()),
             Request::Metrics => Ok(Value::from(self.metrics_text())),
@@ -50,6 +76,7 @@ impl Commands {
             Request::RetainedList { filter } => kept::retained(&self.hub, &filter),
             Request::RetainedGet { topic } => kept::retained_message(&self.hub, &topic),
             Request::RetainedClear { filter } => kept::clear_retained(&self.hub, &filter),
+            Request::Backup => kept::backup(&self.hub, self.data_dir.as_deref()),
             Request::LimitsShow => self.orders.show_limits(),
             Request::LimitsSet { assignments } => self.orders.set_limits(assignments),
             Request::ClientKick { client_id } => Ok(json!({ "ended": self.hub.kick(&client_id) })),
@@ -125,6 +152,15 @@ impl Commands {
             );
         }
         for policy in &policies {
+            text.gauge(
+                "sluice_policy_instances",
+                "Instances of a policy that exist.",
+                &[("policy", policy.name.as_str())],
+                policy.instances,
+            );
+        }
+        services::render(&self.policies, &mut text);
+        for policy in &policies {
             for (name, value) in &policy.counters {
                 let labels = [("policy", policy.name.as_str()), ("name", name)];
                 text.counter(
@@ -143,6 +179,17 @@ fn told(error: impl std::fmt::Display) -> String {
     error.to_string()
 }
 
+/// As in the configuration.
+fn granted(policy: &PolicyStatus) -> Vec<String> {
+    let capabilities = policy
+        .capabilities
+        .iter()
+        .map(|capability| capability.name().to_owned());
+    capabilities
+        .chain(policy.resources.iter().map(ToString::to_string))
+        .collect()
+}
+
 fn policy_status(policy: &PolicyStatus) -> Value {
     json!({
         "name": policy.name,
@@ -150,7 +197,7 @@ fn policy_status(policy: &PolicyStatus) -> Value {
         "bytes": policy.bytes,
         "size": quantity::size_text(policy.bytes as u64),
         "hooks": policy.hooks,
-        "capabilities": policy.capabilities.iter().map(|granted| granted.name()).collect::<Vec<_>>(),
+        "capabilities": granted(policy),
         "generation": policy.generation,
         "active_seconds": policy.active_for.as_secs(),
         "calls": policy.calls,

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use sluice_mqtt::message::Message;
 use sluice_mqtt::text::Text;
 use sluice_mqtt::topic::TopicFilter;
+use std::path::Path;
 use std::time::Instant;
 
 /// At most [`CLIENTS_LISTED_MAX`] sessions whose client id begins so.
@@ -66,6 +67,21 @@ pub(super) fn retained_message(hub: &Hub, topic: &str) -> Result<Value, String> 
 
 pub(super) fn clear_retained(hub: &Hub, filter: &str) -> Result<Value, String> {
     Ok(json!({ "cleared": hub.clear_retained(&parsed(filter)?) }))
+}
+
+/// Copies the store to a file beside it: there the broker can write in any case. Blocks.
+pub(super) fn backup(hub: &Hub, data_dir: Option<&Path>) -> Result<Value, String> {
+    let data_dir = data_dir.ok_or("the broker has no data_dir, so there is nothing to copy")?;
+    let data_dir = data_dir
+        .canonicalize()
+        .map_err(|error| format!("{}: {error}", data_dir.display()))?;
+    let path = data_dir.join("backup.redb");
+    // Of one that nobody fetched.
+    if path.exists() {
+        std::fs::remove_file(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+    }
+    let made = hub.store().backup(&path).map_err(|error| error.to_string())?;
+    Ok(json!({ "path": path.display().to_string(), "rows": made.rows, "bytes": made.bytes }))
 }
 
 fn parsed(filter: &str) -> Result<TopicFilter, String> {

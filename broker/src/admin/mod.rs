@@ -11,6 +11,7 @@ mod commands;
 mod kept;
 mod orders;
 mod server;
+mod services;
 pub mod socket;
 #[cfg(test)]
 mod tests;
@@ -109,6 +110,8 @@ pub enum Request {
         /// Which topics.
         filter: String,
     },
+    /// Copies the store, to a file beside it.
+    Backup,
     /// Every limit in force.
     LimitsShow,
     /// Sets limits until the configuration is read again.
@@ -154,6 +157,7 @@ impl Request {
             Self::RetainedList { .. } => "retained-list",
             Self::RetainedGet { .. } => "retained-get",
             Self::RetainedClear { .. } => "retained-clear",
+            Self::Backup => "backup",
             Self::LimitsShow => "limits-show",
             Self::LimitsSet { .. } => "limits-set",
             Self::PolicyList => "policy-list",
@@ -177,6 +181,7 @@ impl Request {
             | Self::RetainedGet { .. }
             | Self::LimitsShow
             | Self::PolicyList => false,
+            Self::Backup => true,
             Self::Reload
             | Self::ClientKick { .. }
             | Self::ClientLimits { .. }

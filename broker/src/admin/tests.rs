@@ -55,6 +55,7 @@ impl Fixture {
             orders,
             policies,
             metrics: Arc::clone(&metrics),
+            data_dir: None,
         });
         let server = Server::bind(&AdminSocket::Path(path.clone()), events)
             .expect("a socket")

@@ -4,9 +4,12 @@ use super::terminal::{self, harmless, say, say_json};
 use super::{Failure, Outcome, Reach};
 use crate::admin::{Client, Request, socket};
 use crate::config::{Config, Problem, quantity};
+use crate::confinement;
 use clap::Args;
+use clap::builder::FalseyValueParser;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 #[derive(Args)]
@@ -17,6 +20,9 @@ pub(super) struct RunArguments {
     /// IP address and port to listen on instead of the configured ones; may be repeated.
     #[arg(long, value_name = "ADDRESS")]
     listen: Vec<String>,
+    /// Run as root all the same.
+    #[arg(long, env = "SLUICE_ALLOW_ROOT", value_parser = FalseyValueParser::new())]
+    allow_root: bool,
 }
 
 #[derive(Args)]
@@ -29,22 +35,45 @@ pub(super) struct StatusArguments {
 }
 
 pub(super) fn run(arguments: RunArguments) -> Outcome {
-    let RunArguments { config, listen } = arguments;
+    let RunArguments {
+        config,
+        listen,
+        allow_root,
+    } = arguments;
+    if !allow_root && rustix::process::geteuid().is_root() {
+        return Err(Failure::because(ROOT));
+    }
     let read = move || read_config(config.as_deref(), &listen);
     let config = read().map_err(|problems| refuse(&problems))?;
+    // The log has a thread of its own: it must be confined as well.
+    let confinement = Arc::new(confinement::confine(&config).map_err(Failure::because)?);
     let _logging =
         crate::log::start(config.log.level, config.log.format.is_json()).map_err(Failure::because)?;
+    let confined_to = Arc::clone(&confinement);
     let read_again: crate::ReadConfig = Box::new(move || {
-        read().map_err(|problems| {
+        let told = |problems: Vec<Problem>| {
             problems
                 .iter()
                 .map(Problem::to_string)
                 .collect::<Vec<_>>()
                 .join("; ")
-        })
+        };
+        let config = read().map_err(told)?;
+        let outside = confined_to.outside(&config);
+        if outside.is_empty() {
+            Ok(config)
+        } else {
+            Err(told(outside))
+        }
     });
-    crate::run(&config, &read_again).map_err(Failure::because)
+    crate::run(&config, &read_again, &confinement).map_err(Failure::because)
 }
+
+const ROOT: &str = "\
+refusing to run as root: a broker needs none of its privileges, and a mistake in it would have all of them.
+Run it as a user of its own: `runuser -u sluice -- sluice run ...`, `User=` in a systemd unit, `USER` in a container.
+A port below 1024 needs only CAP_NET_BIND_SERVICE (`AmbientCapabilities=` in the unit).
+If it must be root, say so: --allow-root, or SLUICE_ALLOW_ROOT=1 in its environment.";
 
 pub(super) fn read_config(file: Option<&Path>, listen: &[String]) -> Result<Config, Vec<Problem>> {
     let mut config = file.map_or_else(|| Ok(Config::default()), Config::load)?;

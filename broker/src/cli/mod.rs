@@ -14,6 +14,7 @@ mod policy;
 mod retained;
 pub mod scaffold;
 mod session;
+mod store;
 mod terminal;
 
 use clap::{Args, Parser, Subcommand};
@@ -58,6 +59,14 @@ enum Command {
     /// Look at what is kept for clients, and end sessions whose clients never come back.
     #[command(subcommand, after_help = session::SESSION_HELP)]
     Session(session::SessionCommand),
+    /// Check, repair and write out the store of a broker that does not run.
+    #[command(subcommand, after_help = store::STORE_HELP)]
+    Store(store::StoreCommand),
+    /// Copy the store of the running broker.
+    #[command(after_help = store::BACKUP_HELP)]
+    Backup(store::BackupArguments),
+    /// Put a copy of a store back, for a broker that does not run.
+    Restore(store::RestoreArguments),
     /// Look at retained messages, and remove them.
     #[command(subcommand, after_help = retained::RETAINED_HELP)]
     Retained(retained::RetainedCommand),
@@ -106,6 +115,9 @@ pub fn main() -> ExitCode {
         Command::Client(command) => client::client(command),
         Command::Session(command) => session::session(command),
         Command::Retained(command) => retained::retained(command),
+        Command::Store(command) => store::store(command),
+        Command::Backup(arguments) => store::backup(&arguments),
+        Command::Restore(arguments) => store::restore(&arguments),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -132,6 +144,7 @@ Exit codes: 0 done, 1 failed or refused, 2 the command line was not understood."
 const RUN_HELP: &str = "\
 Signals: SIGTERM and SIGINT end the broker, clients are told; SIGHUP reads the configuration and the policies again.
 Environment: SLUICE_LOG is a log level (error, warn, info, debug, trace) that goes before the configured one.
+It does not run as root unless told to: a broker needs no privileges.
 
 Examples:
   sluice run
@@ -192,6 +205,17 @@ mod tests {
             "client ban --address 203.0.113.0/24 --for 90s --json",
             "client unban --address 2001:db8::1",
             "client bans --json",
+            "session list --prefix meter-",
+            "session show meter-17 --json",
+            "session drop meter-17",
+            "retained list site/# --json",
+            "retained get site/config",
+            "retained clear site/#",
+            "store check /var/lib/sluice --json",
+            "store repair --config sluice.toml",
+            "store export /var/lib/sluice",
+            "backup copy --json",
+            "restore copy /var/lib/sluice",
         ] {
             assert!(is_understood(line), "{line}");
         }
@@ -214,6 +238,14 @@ mod tests {
             "client ban meter-17 --for 0s",
             "client unban",
             "client unban meter-17 --for 1h",
+            "session show",
+            "session drop",
+            "retained get",
+            "retained clear",
+            "store check",
+            "store check /var/lib/sluice --config sluice.toml",
+            "backup",
+            "restore copy",
         ] {
             assert!(!is_understood(line), "{line}");
         }

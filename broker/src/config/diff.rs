@@ -58,9 +58,12 @@ pub(super) fn in_force(old: &Config, new: &Config) -> Config {
         memory_limit: new.memory_limit,
         policies: new.policies.clone(),
         default_chain: new.default_chain.clone(),
+        services: new.services.clone(),
+        issuers: new.issuers.clone(),
         admin: old.admin.clone(),
         log,
         sys_interval: old.sys_interval,
+        confine: old.confine,
         warnings,
     }
 }
@@ -88,9 +91,12 @@ pub(super) fn changes(old: &Config, new: &Config) -> Changes {
         memory_limit,
         policies,
         default_chain,
+        services,
+        issuers,
         admin,
         log,
         sys_interval,
+        confine,
         warnings: _,
     } = old;
     for (key, changed) in [
@@ -100,6 +106,8 @@ pub(super) fn changes(old: &Config, new: &Config) -> Changes {
         ("log.level", log.level != new.log.level),
         ("policies", *default_chain != new.default_chain),
         ("policy", *policies != new.policies),
+        ("service", *services != new.services),
+        ("jwt", *issuers != new.issuers),
     ] {
         if changed {
             changes.live.push(key.to_owned());
@@ -107,6 +115,7 @@ pub(super) fn changes(old: &Config, new: &Config) -> Changes {
     }
     for (key, changed) in [
         ("admin", *admin != new.admin),
+        ("confine", *confine != new.confine),
         ("data_dir", *data_dir != new.data_dir),
         ("store", *store != new.store),
         ("log.format", log.format != new.log.format),

@@ -1,7 +1,7 @@
 //! A socket that accepts clients: where it is, who stands in front of it, and what is asked of those who come.
 
 use super::table::{Parsed, Table, Wrong};
-use super::{Tls, budget, tls, value};
+use super::{Tls, WebSocket, budget, tls, value, websocket};
 use crate::network::Network;
 use crate::policy::budget::Budget;
 use sluice_mqtt::packet::Version;
@@ -21,6 +21,8 @@ pub struct Listener {
     pub policies: Option<Vec<String>>,
     /// How it encrypts; `None`: not at all.
     pub tls: Option<Tls>,
+    /// How it speaks WebSocket; `None`: MQTT follows without.
+    pub websocket: Option<WebSocket>,
     /// Who may speak for clients.
     pub proxies: Proxies,
     /// From the accept, or the end of the TLS handshake, to a complete CONNECT. What a proxy says of the client comes
@@ -39,7 +41,8 @@ pub struct Listener {
 pub struct Proxies {
     /// Every connection begins with a header of the PROXY protocol.
     pub protocol: bool,
-    /// Addresses of those who are believed; nobody else may connect where [`Self::protocol`] is on.
+    /// Addresses of those who are believed; nobody else may connect where [`Self::protocol`] is on. Where it is off,
+    /// they say in X-Forwarded-For whom a WebSocket is for.
     pub trusted: Vec<Network>,
 }
 
@@ -55,6 +58,7 @@ impl Listener {
             address,
             policies: None,
             tls: None,
+            websocket: None,
             proxies: Proxies::default(),
             connect_timeout: Self::CONNECT_TIMEOUT,
             versions: vec![Version::V31, Version::V311, Version::V5],
@@ -78,11 +82,13 @@ pub(super) fn read(mut table: Table<'_, '_>, base: &Path) -> Option<Listener> {
     let mut accepted = vec![Version::V31, Version::V311, Version::V5];
     table.read("versions", &mut accepted, versions);
     let tls = table.table("tls").and_then(|table| tls::read(table, base));
-    let proxies = proxies(&mut table);
+    let websocket = table.table("websocket").map(websocket::read);
+    let proxies = proxies(&mut table, websocket.is_some());
     let placeholder = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
     let mut listener = Listener {
         policies,
         tls,
+        websocket,
         proxies,
         connect_timeout,
         versions: accepted,
@@ -97,7 +103,7 @@ pub(super) fn read(mut table: Table<'_, '_>, base: &Path) -> Option<Listener> {
     })
 }
 
-fn proxies(table: &mut Table<'_, '_>) -> Proxies {
+fn proxies(table: &mut Table<'_, '_>, is_websocket: bool) -> Proxies {
     let mut proxies = Proxies::default();
     table.read("proxy_protocol", &mut proxies.protocol, value::boolean);
     let trusted = table.value("trusted_proxies", value::networks);
@@ -114,11 +120,11 @@ fn proxies(table: &mut Table<'_, '_>) -> Proxies {
                 "with proxy_protocol it must name the proxies that are believed, such as [\"10.0.0.0/8\"]",
             ),
         ),
-        (Some(_), false) if !table.has_problem("proxy_protocol") => table.problem(
+        (Some(_), false) if !is_websocket && !table.has_problem("proxy_protocol") => table.problem(
             "trusted_proxies",
             Wrong::new(
                 "has no meaning here",
-                "add proxy_protocol = true, or remove the key",
+                "add proxy_protocol = true or a websocket, or remove the key",
             ),
         ),
         _ => {}
@@ -204,7 +210,8 @@ mod tests {
             ),
             (
                 "trusted_proxies = [\"10.0.0.1\"]",
-                "listener[0].trusted_proxies: has no meaning here: add proxy_protocol = true, or remove the key",
+                "listener[0].trusted_proxies: has no meaning here: add proxy_protocol = true or a websocket, or \
+                 remove the key",
             ),
             (
                 "proxy_protocol = true\ntrusted_proxies = [\"10.0.0.1/8\"]",

@@ -11,12 +11,14 @@ mod policies;
 mod problem;
 pub mod quantity;
 mod read;
+mod services;
 mod store;
 mod table;
 #[cfg(test)]
 mod tests;
 mod tls;
 mod value;
+mod websocket;
 mod written;
 
 pub use budget::parse_client_limits;
@@ -26,10 +28,12 @@ pub use listener::{Listener, Proxies};
 pub use problem::Problem;
 pub use store::StoreConfig;
 pub use tls::{CertificateFiles, ClientCertificates, CrlCheck, IdentityField, IdentityRule, Tls, TlsVersion};
+pub use websocket::{Origins, WebSocket};
 pub use written::{amount_written, written_text};
 
 use crate::policy::budget::{Budget, OverLimitAction, QueueOverflow};
-use crate::policy::{CapabilitySet, PolicyLimits};
+use crate::policy::spec::{IssuerSpec, ServiceSpec};
+use crate::policy::{CapabilitySet, PolicyLimits, Resources};
 use serde_json::{Map, Value};
 use sluice_mqtt::packet::QoS;
 use std::io::Read;
@@ -62,12 +66,18 @@ pub struct Config {
     pub policies: Vec<PolicyConfig>,
     /// Policies that judge the clients of listeners without a chain of their own. Never empty; all exist.
     pub default_chain: Vec<String>,
+    /// Services that policies may ask, by unique name.
+    pub services: Vec<ServiceSpec>,
+    /// Issuers whose tokens policies may have checked, by unique name.
+    pub issuers: Vec<IssuerSpec>,
     /// The admin socket.
     pub admin: Admin,
     /// The log.
     pub log: Log,
     /// How often `$SYS` topics are published. `None`: never.
     pub sys_interval: Option<Duration>,
+    /// Whether the process gives up what it does not need.
+    pub confine: bool,
     /// What deserves attention without being wrong.
     pub warnings: Vec<Problem>,
 }
@@ -120,6 +130,8 @@ pub struct PolicyConfig {
     pub settings: Value,
     /// What it may import.
     pub capabilities: CapabilitySet,
+    /// The services and issuers it may ask; all exist.
+    pub resources: Resources,
     /// What one call may use.
     pub limits: PolicyLimits,
 }
@@ -190,9 +202,12 @@ impl Default for Config {
             memory_limit: None,
             policies: vec![PolicyConfig::builtin()],
             default_chain: vec![PolicyConfig::builtin().name],
+            services: Vec::new(),
+            issuers: Vec::new(),
             admin: Admin::default(),
             log: Log::default(),
             sys_interval: Some(Duration::from_secs(10)),
+            confine: true,
             warnings: Vec::new(),
         }
     }
@@ -295,6 +310,7 @@ impl PolicyConfig {
             source: PolicySource::StaticUsers,
             settings: Value::Object(Map::new()),
             capabilities: CapabilitySet::default(),
+            resources: Resources::new(),
             limits: PolicyLimits::default(),
         }
     }
@@ -308,7 +324,7 @@ impl PolicyConfig {
                 .get(key)
                 .is_some_and(|value| *value != Value::Array(Vec::new()))
         };
-        self.source != PolicySource::StaticUsers || has("users") || has("anonymous")
+        self.source != PolicySource::StaticUsers || has("users") || has("anonymous") || has("by_certificate")
     }
 }
 

@@ -12,6 +12,8 @@ impl Config {
             policies: self.policies.iter().map(spec).collect(),
             chains: self.listeners.iter().filter_map(own_chain).collect(),
             default_chain: self.default_chain.clone(),
+            services: self.services.clone(),
+            issuers: self.issuers.clone(),
             cache_dir: self.data_dir.as_ref().map(|dir| dir.join("compiled-policies")),
             kv_bytes_max: self.limits.policy_kv_bytes_max,
             ..PoliciesConfig::default()
@@ -28,6 +30,7 @@ fn spec(policy: &PolicyConfig) -> PolicySpec {
         },
         settings: policy.settings.clone(),
         capabilities: policy.capabilities,
+        resources: policy.resources.clone(),
         limits: policy.limits,
     }
 }

@@ -1,11 +1,11 @@
 //! From a document to a [`Config`]: every key by name, then what the keys must be to each other.
 
 use super::problem::Problem;
-use super::table::{Document, Parsed, Table, Wrong};
+use super::table::{Document, Table, Wrong};
 use super::{
-    AdminSocket, Config, Limits, LogFormat, PolicyConfig, PolicySource, budget, listener, store, value,
+    AdminSocket, Config, Limits, LogFormat, PolicyConfig, PolicySource, budget, listener, services, store,
+    value,
 };
-use crate::policy::{Capability, CapabilitySet};
 use sluice_mqtt::packet::QoS;
 use std::path::Path;
 use std::time::Duration;
@@ -41,6 +41,7 @@ pub(super) fn read(document: &Document<'_>, file: &Path, mut root: Table<'_, '_>
         &mut config.sys_interval,
         value::or_word("off", value::duration(SECOND..=HOUR)),
     );
+    root.read("confine", &mut config.confine, value::boolean);
     if let Some(workers) = root.value("workers", value::integer::<usize>(0..=1_024)) {
         config.workers = (workers > 0).then_some(workers);
     }
@@ -59,6 +60,7 @@ pub(super) fn read(document: &Document<'_>, file: &Path, mut root: Table<'_, '_>
         let policies = table.named_tables().into_iter();
         config.policies = policies.map(|(name, table)| policy(name, table, base)).collect();
     }
+    services::read(&mut root, &mut config, base);
     if let Some(mut table) = root.table("admin") {
         table.read("socket", &mut config.admin.socket, |value| match value.as_str() {
             Some("off") => Ok(AdminSocket::Off),
@@ -72,6 +74,7 @@ pub(super) fn read(document: &Document<'_>, file: &Path, mut root: Table<'_, '_>
         table.finish();
     }
     relations(&root, &mut config);
+    services::relations(&root, &config);
     root.finish();
     config.warnings = warnings(document, &config);
     config
@@ -179,7 +182,8 @@ fn policy(name: String, mut table: Table<'_, '_>, base: &Path) -> PolicyConfig {
         ..PolicyConfig::builtin()
     };
     table.read("settings", &mut policy.settings, value::json_object);
-    table.read("capabilities", &mut policy.capabilities, capabilities);
+    let granted = table.value("capabilities", services::capabilities);
+    (policy.capabilities, policy.resources) = granted.unwrap_or_default();
     policy_limits(&mut table, &mut policy);
     table.finish();
     // Without one there is a problem, and the configuration is not used; its name still counts for the chains.
@@ -215,12 +219,6 @@ fn policy_limits(table: &mut Table<'_, '_>, policy: &mut PolicyConfig) {
             value::duration(Duration::from_millis(1)..=Duration::from_secs(30)),
         );
     }
-}
-
-fn capabilities(list: &toml::de::DeValue<'_>) -> Parsed<CapabilitySet> {
-    let parse = |text: String| text.parse::<Capability>();
-    let granted: Result<CapabilitySet, _> = value::texts(list)?.into_iter().map(parse).collect();
-    granted.map_err(|unknown| Wrong::new(unknown.to_string(), ""))
 }
 
 /// What the parts must be to each other.
@@ -291,6 +289,22 @@ fn warnings(document: &Document<'_>, config: &Config) -> Vec<Problem> {
         );
     }
     for (index, listener) in config.listeners.iter().enumerate() {
+        let packet_bytes_max = config.limits.client.strictest(&listener.limits).packet_bytes_max;
+        let message_bytes_max = listener
+            .websocket
+            .as_ref()
+            .map(|websocket| websocket.message_bytes_max);
+        if message_bytes_max
+            .zip(packet_bytes_max)
+            .is_some_and(|(message, packet)| message < packet.into())
+        {
+            let what = "is less than packet_bytes_max";
+            let remedy = "many clients send each packet in one message: raise it, or lower packet_bytes_max";
+            warn(
+                &format!("listener[{index}].websocket.message_bytes_max"),
+                Wrong::new(what, remedy),
+            );
+        }
         let chain = listener.policies.as_ref().unwrap_or(&config.default_chain);
         let admits_here_only = |name: &String| {
             config

@@ -91,7 +91,7 @@ const WRONG_VALUES: &[(&str, &str)] = &[
     ),
     (
         "policy.users = { builtin = \"static-users\", capabilities = [\"files\"] }",
-        "policy.users.capabilities: `files` is not a capability; there are clock, random, metrics, kv, sessions",
+        "policy.users.capabilities: `files` is not a capability; there are clock, random, metrics, kv, sessions, http:SERVICE and jwt:ISSUER",
     ),
     (
         "policy.users = { builtin = \"static-users\", settings = 3 }",
@@ -99,7 +99,7 @@ const WRONG_VALUES: &[(&str, &str)] = &[
     ),
     (
         "colour = 3",
-        "colour: unknown key: known keys here: data_dir, store, policy_dir, policies, sys_interval, workers, listener, limits, total, memory_limit, policy, admin, log",
+        "colour: unknown key: known keys here: data_dir, store, policy_dir, policies, sys_interval, confine, workers, listener, limits, total, memory_limit, policy, service, jwt, admin, log",
     ),
 ];
 
@@ -142,6 +142,8 @@ fn the_sample_mentions_every_key() {
             format!("{last} = "),
             format!("# {last} = "),
             format!("[[{last}]]"),
+            // Of these there are none by default; `services` has a test of its own.
+            format!("# [[{last}]]"),
             format!("[{last}]"),
             format!("[{last}."),
         ];

@@ -15,7 +15,7 @@ pub(super) enum Subject {
     Everyone,
     /// A client's address; of IPv6 the network, because a client has 2^64 addresses to choose from.
     Address(IpAddr),
-    /// A policy.
+    /// A policy, or a service that policies ask.
     Policy(Arc<str>),
 }
 

@@ -27,6 +27,7 @@ pub(super) struct Line<'a> {
     address: Option<String>,
     client_id: Option<Cow<'a, str>>,
     policy: Option<Cow<'a, str>>,
+    service: Option<&'a str>,
     generation: Option<u64>,
     reason_code: Option<u8>,
     reason: Option<&'static str>,
@@ -65,6 +66,7 @@ macro_rules! write_line {
             address = $line.address.as_deref(),
             client_id = $line.client_id.as_deref(),
             policy = $line.policy.as_deref(),
+            service = $line.service,
             generation = $line.generation,
             reason_code = $line.reason_code,
             reason = $line.reason,
@@ -140,9 +142,12 @@ impl<'a> Line<'a> {
             Event::AcceptFailed { error: text }
             | Event::AdminUnavailable { error: text }
             | Event::ClientThrottled { text, .. }
+            | Event::Confined { text }
+            | Event::NotConfined { text }
             | Event::ServiceManagerUnreachable { error: text }
             | Event::SessionNotRecovered { error: text, .. }
-            | Event::StoredMessageLost { error: text, .. } => line.with_text(text),
+            | Event::StoredMessageLost { error: text, .. }
+            | Event::WorkerHangs { text } => line.with_text(text),
             Event::MemoryPressure { pressure, used } => line.with_kind(pressure).with_count(used),
             Event::OverLimit { limit, action, .. } => line.with_limit(limit, action),
             Event::ClientConnected {
@@ -150,15 +155,7 @@ impl<'a> Line<'a> {
                 version,
                 resumed,
                 ..
-            } => {
-                let principal = principal.map(cut);
-                Self {
-                    principal,
-                    version: Some(version),
-                    resumed: Some(resumed),
-                    ..line
-                }
-            }
+            } => line.connected(principal, version, resumed),
             Event::ClientDisconnected { reason, text, .. } | Event::ProtocolError { reason, text, .. } => {
                 line.because(reason).with_text(text)
             }
@@ -196,6 +193,15 @@ impl<'a> Line<'a> {
             | Event::SessionRefused { .. }
             | Event::Stopped => line,
             Event::Store(event) => line.with_text_of(event),
+        }
+    }
+
+    fn connected(self, principal: Option<&'a str>, version: &'a str, resumed: bool) -> Self {
+        Self {
+            principal: principal.map(cut),
+            version: Some(version),
+            resumed: Some(resumed),
+            ..self
         }
     }
 
@@ -303,6 +309,19 @@ impl<'a> Line<'a> {
                 digest,
                 ..self.by(policy).with_whole_text(Some(error))
             },
+            PolicyEvent::ServiceFailed { service, text } => Self {
+                service: Some(service),
+                ..self.with_whole_text(Some(text))
+            },
+            PolicyEvent::ServiceLeftAlone { service, time } => Self {
+                service: Some(service),
+                milliseconds: Some(u64::try_from(time.as_millis()).unwrap_or(u64::MAX)),
+                ..self
+            },
+            PolicyEvent::ServiceBack { service } => Self {
+                service: Some(service),
+                ..self
+            },
         }
     }
 
@@ -397,6 +416,7 @@ impl<'a> Line<'a> {
             address: None,
             client_id: None,
             policy: None,
+            service: None,
             generation: None,
             reason_code: None,
             reason: None,
@@ -437,11 +457,13 @@ fn level_and_name(event: &Event<'_>) -> (Level, &'static str) {
         Event::ConfigRejected { .. } => (Level::ERROR, "config_rejected"),
         Event::ConfigReloaded { .. } => (Level::INFO, "config_reloaded"),
         Event::ConfigWarning { .. } => (Level::WARN, "config_warning"),
+        Event::Confined { .. } => (Level::INFO, "confined"),
         Event::ConnectRefused { .. } => (Level::WARN, "connect_refused"),
         Event::ConnectionShed { .. } => (Level::WARN, "connection_shed"),
         Event::LimitsReplaced { .. } => (Level::INFO, "limits_replaced"),
         Event::Listening { .. } => (Level::INFO, "listening"),
         Event::MemoryPressure { .. } => (Level::WARN, "memory_pressure"),
+        Event::NotConfined { .. } => (Level::WARN, "not_confined"),
         Event::OverLimit { .. } => (Level::WARN, "over_limit"),
         Event::Policy(PolicyEvent::Activated { .. }) => (Level::INFO, "policy_activated"),
         Event::Policy(PolicyEvent::Fault { .. }) => (Level::ERROR, "policy_fault"),
@@ -450,6 +472,9 @@ fn level_and_name(event: &Event<'_>) -> (Level, &'static str) {
         Event::Policy(PolicyEvent::Log { level, .. }) => (*level, "policy_log"),
         Event::Policy(PolicyEvent::Quarantined { .. }) => (Level::ERROR, "policy_quarantined"),
         Event::Policy(PolicyEvent::Rejected { .. }) => (Level::ERROR, "policy_rejected"),
+        Event::Policy(PolicyEvent::ServiceBack { .. }) => (Level::INFO, "service_back"),
+        Event::Policy(PolicyEvent::ServiceFailed { .. }) => (Level::WARN, "service_failed"),
+        Event::Policy(PolicyEvent::ServiceLeftAlone { .. }) => (Level::ERROR, "service_left_alone"),
         Event::ProtocolError { .. } => (Level::WARN, "protocol_error"),
         Event::PublishRefused { .. } => (Level::WARN, "publish_refused"),
         Event::QueueOverflow { .. } => (Level::WARN, "queue_overflow"),
@@ -472,6 +497,7 @@ fn level_and_name(event: &Event<'_>) -> (Level, &'static str) {
         Event::TlsRejected { .. } => (Level::ERROR, "tls_rejected"),
         Event::TlsReloaded { .. } => (Level::INFO, "tls_reloaded"),
         Event::WillRefused { .. } => (Level::WARN, "will_refused"),
+        Event::WorkerHangs { .. } => (Level::ERROR, "worker_hangs"),
     }
 }
 

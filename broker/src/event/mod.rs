@@ -94,6 +94,12 @@ pub enum PolicyEvent<'a> {
         digest: Option<&'a str>,
         error: &'a str,
     },
+    /// A service that policies ask gave no answer that could be used.
+    ServiceFailed { service: &'a str, text: &'a str },
+    /// A service failed too often and is left alone for so long.
+    ServiceLeftAlone { service: &'a str, time: Duration },
+    /// A service answers again.
+    ServiceBack { service: &'a str },
 }
 
 /// One observable fact.
@@ -132,6 +138,10 @@ pub enum Event<'a> {
     LimitsReplaced { text: &'a str },
     /// Something in the configuration deserves attention.
     ConfigWarning { text: &'a str },
+    /// The process has given up what it does not need.
+    Confined { text: &'a str },
+    /// The process can do whatever its user can.
+    NotConfined { text: &'a str },
     /// A connection was closed before a byte of MQTT was looked at.
     ConnectionShed {
         origin: Origin<'a>,
@@ -177,6 +187,8 @@ pub enum Event<'a> {
     RetainedFull { topic: &'a str },
     /// The service manager that started us does not take what we tell it.
     ServiceManagerUnreachable { error: &'a str },
+    /// A thread that serves clients no longer takes its turns; the service manager is not told that we live.
+    WorkerHangs { text: &'a str },
     /// A session without a connection ended.
     SessionExpired { client: Client<'a> },
     /// A policy ended a session that it had admitted before.
@@ -341,7 +353,9 @@ impl Event<'_> {
             | Self::ClientThrottled { .. }
             | Self::MemoryPressure { .. }
             | Self::OverLimit { .. }
-            | Self::Policy(PolicyEvent::Fault { .. } | PolicyEvent::Forgotten { .. })
+            | Self::Policy(
+                PolicyEvent::Fault { .. } | PolicyEvent::Forgotten { .. } | PolicyEvent::ServiceFailed { .. },
+            )
             | Self::ProtocolError { .. }
             | Self::PublishRefused { .. }
             | Self::QueueOverflow { .. }
@@ -360,10 +374,13 @@ impl Event<'_> {
             | Self::ConfigReloaded { .. }
             | Self::ConfigRejected { .. }
             | Self::ConfigWarning { .. }
+            | Self::Confined { .. }
+            | Self::NotConfined { .. }
             | Self::LimitsReplaced { .. }
             | Self::Listening { .. }
             | Self::Policy(_)
             | Self::ServiceManagerUnreachable { .. }
+            | Self::WorkerHangs { .. }
             | Self::ShuttingDown { .. }
             | Self::Stopped
             | Self::Store(_)
@@ -374,8 +391,11 @@ impl Event<'_> {
 
     /// Who may use up the rate of this event's kind for itself, and only for itself.
     fn subject(&self) -> Subject {
-        if let Self::Policy(PolicyEvent::Fault { policy, .. }) = self {
-            return Subject::Policy(Arc::from(*policy));
+        if let Self::Policy(
+            PolicyEvent::Fault { policy: name, .. } | PolicyEvent::ServiceFailed { service: name, .. },
+        ) = self
+        {
+            return Subject::Policy(Arc::from(*name));
         }
         let address = self
             .origin()

@@ -297,6 +297,12 @@ impl SessionState {
         (offered, is_taken)
     }
 
+    /// Wakes the driver if there is one and it waits; false: there is none.
+    pub fn wake_driver(&mut self) -> bool {
+        self.wake();
+        self.is_online()
+    }
+
     /// Wakes the driver if it waits.
     pub fn wake(&mut self) {
         if let Some(waker) = self.waker.take() {

@@ -3,7 +3,7 @@
 use super::cell::{Copy, SessionCell};
 use super::durable::record;
 use sluice_mqtt::message::Message;
-use sluice_mqtt::packet::QoS;
+use sluice_mqtt::packet::{PacketId, QoS};
 use sluice_mqtt::session::Place;
 use sluice_store::{Change, MessageRecord, Recipient, Store, Submission, Ticket};
 use std::num::NonZeroU64;
@@ -55,12 +55,13 @@ impl<'a> Filing<'a> {
         self.open().submission.change(change);
     }
 
-    /// What its publisher has noted: a QoS 2 message and its identifier belong together.
-    pub(super) fn with_changes_of(&mut self, publisher: &SessionCell) {
+    /// Its publisher sent it with QoS 2: the message and its identifier belong together.
+    pub(super) fn received_from(&mut self, publisher: &SessionCell, packet_id: PacketId) {
         if !publisher.durable {
             return;
         }
         let mut state = publisher.lock();
+        state.session.note_received(packet_id);
         for change in state.session.take_changes() {
             let change = record(publisher.number, change);
             self.open().submission.change(change);
@@ -89,10 +90,13 @@ impl<'a> Filing<'a> {
 
     fn open(&mut self) -> &mut Open {
         let store = self.store;
-        self.open.get_or_insert_with(|| Open {
-            submission: store.begin(),
-            seq: NonZeroU64::new(store.next_seq()).unwrap_or(NonZeroU64::MIN),
-            recipients: Vec::new(),
+        self.open.get_or_insert_with(|| {
+            let (submission, seq) = store.begin_message();
+            Open {
+                submission,
+                seq: NonZeroU64::new(seq).unwrap_or(NonZeroU64::MIN),
+                recipients: Vec::new(),
+            }
         })
     }
 }

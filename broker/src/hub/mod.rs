@@ -49,7 +49,7 @@ use retained::Retained;
 use routes::Routed;
 use sluice_mqtt::conn::{Accepted, Receipt};
 use sluice_mqtt::message::Message;
-use sluice_mqtt::packet::{QoS, Will};
+use sluice_mqtt::packet::{PacketId, QoS, Will};
 use sluice_mqtt::topic::SubscriptionTree;
 use sluice_store::{Change, Store, Ticket};
 use std::sync::Arc;
@@ -159,7 +159,9 @@ impl Hub {
     /// ```
     pub fn publish(&self, accepted: Accepted, publisher: &SessionCell, now: Instant) -> Published {
         let (message, receipt) = accepted.into_message(&publisher.key.mountpoint, publisher.number, now);
-        let routed = self.route(&message, Some(publisher), None, now);
+        let exactly_once = receipt.packet_id().filter(|_| message.qos() == QoS::ExactlyOnce);
+        let sender = exactly_once.map(|packet_id| (publisher, packet_id));
+        let routed = self.route(&message, sender, None, now);
         let receipt = match routed.sessions {
             0 => receipt.no_subscribers(),
             _ => receipt,
@@ -206,11 +208,12 @@ impl Hub {
         }
     }
 
-    /// Stores what is retained and gives every matching session its copy; `with` is stored with it or not at all.
+    /// Stores what is retained and gives every matching session its copy; `with`, and the identifier that its sender gave
+    /// it if it has QoS 2, are stored with it or not at all.
     fn route(
         &self,
         message: &Message,
-        publisher: Option<&SessionCell>,
+        exactly_once: Option<(&SessionCell, PacketId)>,
         with: Option<Change>,
         now: Instant,
     ) -> Routed {
@@ -219,8 +222,8 @@ impl Hub {
             filing.wait_for(self.retain(message, now));
         }
         let mut routed = self.dispatch(message, &mut filing);
-        if let Some(publisher) = publisher.filter(|_| message.qos() == QoS::ExactlyOnce) {
-            filing.with_changes_of(publisher);
+        if let Some((publisher, packet_id)) = exactly_once {
+            filing.received_from(publisher, packet_id);
         }
         if let Some(change) = with {
             filing.with(change);

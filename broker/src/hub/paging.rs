@@ -26,8 +26,8 @@ impl Hub {
                 .map(|place| (place, hub.read(&cell, place)))
                 .collect();
             let mut state = cell.lock();
+            // What it notes is saved by the driver, with its next turn.
             state.session.arrived(fetched);
-            hub.save(&cell, &mut state);
             state.fetching = false;
             state.wake();
         });

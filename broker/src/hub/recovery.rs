@@ -90,12 +90,28 @@ impl Hub {
             if let Some(at) = offline.deadline() {
                 self.inner.timers.schedule(at, cell.number);
             }
+            if record.phase == store::Phase::Online {
+                // Or its time would begin anew with the next start.
+                self.save_offline(cell, &state, &offline);
+            }
             state.phase = Phase::Offline(Some(offline));
         }
         let mut registry = self.inner.registry.lock();
+        if let Some(discarded) = registry.by_key(&cell.key) {
+            self.end_soon(&discarded, now);
+        }
         registry.insert(cell);
         registry.judge(judged, cell);
         self.inner.metrics.sessions_current.set(registry.len() as u64);
+    }
+
+    /// The process ended between the two halves of a clean start: the session that was to go is there, too. What ends
+    /// with it, a will above all, waits until all sessions are in place.
+    fn end_soon(&self, discarded: &SessionCell, now: Instant) {
+        if let Phase::Offline(Some(offline)) = &mut discarded.lock().phase {
+            offline.expires_at = Some(now);
+            self.inner.timers.schedule(now, discarded.number);
+        }
     }
 
     fn subscribe_again(&self, cell: &Arc<SessionCell>, filter: String, options: u8, id: u32) {

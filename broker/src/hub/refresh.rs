@@ -1,4 +1,8 @@
 //! After a swap of policies: every session is judged again, the disconnected ones here, the others by their drivers.
+//!
+//! A driver judges again before it does anything else under the new policies, so who has something to do never waits for
+//! its turn here. All others are woken a few at a time: each of them in line at once would be in the way of every
+//! message for as long as they all take.
 
 use super::Hub;
 use super::cell::{Offline, Phase, SessionCell};
@@ -9,21 +13,35 @@ use crate::policy::verdict::{RefreshCause, RefreshVerdict, SubscribeVerdict};
 use crate::report;
 use sluice_mqtt::packet::{QoS, SubscriptionOptions};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-/// Sessions judged before others get a turn.
+/// Sessions that are judged here before others get a turn.
 const SESSIONS_PER_TURN: usize = 64;
+/// Connections of one worker that are woken at a time: each takes it a few microseconds.
+const CONNECTIONS_PER_TURN: usize = 64;
+/// The pause after that. What the worker does not need of it belongs to the messages.
+const TURN: Duration = Duration::from_millis(1);
 
 impl Hub {
-    /// Judges all sessions again under the current policies.
-    pub async fn judge_again(&self) {
-        self.wake_all();
+    /// Judges all sessions again under the current policies; `workers` threads drive the connections. Takes about a
+    /// millisecond for each 64 connections of a worker.
+    pub async fn judge_again(&self, workers: usize) {
         let cells = self.inner.registry.lock().all();
-        for (index, cell) in cells.iter().enumerate() {
-            if index % SESSIONS_PER_TURN == SESSIONS_PER_TURN - 1 {
-                tokio::task::yield_now().await;
+        let connections_per_turn = CONNECTIONS_PER_TURN * workers.max(1);
+        let (mut woken, mut judged) = (0, 0);
+        for cell in &cells {
+            if cell.lock().wake_driver() {
+                woken += 1;
+                if woken % connections_per_turn == 0 {
+                    tokio::time::sleep(TURN).await;
+                }
+                continue;
             }
             self.judge_offline_again(cell);
+            judged += 1;
+            if judged % SESSIONS_PER_TURN == 0 {
+                tokio::task::yield_now().await;
+            }
         }
     }
 
@@ -103,4 +121,88 @@ pub fn option_bits(options: SubscriptionOptions, shared: bool) -> u32 {
         | u32::from(options.retain_as_published) << 3
         | (options.retain_handling as u32) << 4
         | u32::from(shared) << 8
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Limits;
+    use crate::event::Events;
+    use crate::hub::SessionKey;
+    use crate::hub::bans::Caller;
+    use crate::hub::registry::Attach;
+    use sluice_mqtt::session::{Overflow, SessionLimits};
+    use sluice_store::Store;
+    use std::future::Future as _;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::task::{Context, Wake, Waker};
+
+    /// Counts how many drivers were woken.
+    #[derive(Default)]
+    struct Woken(AtomicUsize);
+
+    impl Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn attach(hub: &Hub, number: u64) -> Arc<SessionCell> {
+        let key = SessionKey {
+            mountpoint: "".into(),
+            client_id: number.to_string().into(),
+        };
+        let request = Attach {
+            key,
+            caller: Caller::default(),
+            judged: number,
+            clean_start: true,
+            expiry_seconds: 0,
+            receive_max: 1,
+            session_limits: SessionLimits {
+                queue_messages_max: 1,
+                queue_bytes_max: 1,
+                overflow: Overflow::DropNew,
+                inflight_max: 1,
+            },
+            subscriptions_max: 1,
+            may_create: true,
+            gate: None,
+            will: None,
+        };
+        hub.attach(request, Instant::now()).ok().unwrap().cell
+    }
+
+    #[test]
+    fn a_swap_wakes_a_few_connections_at_a_time_and_all_of_them_in_the_end() {
+        const CLIENTS: usize = 5 * CONNECTIONS_PER_TURN;
+        const WORKERS: usize = 2;
+        let metrics = Arc::default();
+        let events = Events::new(Arc::clone(&metrics));
+        let hub = Hub::new(Limits::default(), Store::memory(), metrics, events);
+        let woken = Arc::new(Woken::default());
+        let waker = Waker::from(Arc::clone(&woken));
+        for number in 0..CLIENTS {
+            attach(&hub, number as u64).lock().park(&waker, true);
+        }
+        let woken = || woken.0.load(Ordering::Relaxed);
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .build()
+            .unwrap();
+        runtime.block_on(async {
+            let mut judging = Box::pin(hub.judge_again(WORKERS));
+            let most = CONNECTIONS_PER_TURN * WORKERS;
+            let mut before = 0;
+            // Each look goes on to the next pause.
+            std::future::poll_fn(|cx: &mut Context<'_>| {
+                let polled = judging.as_mut().poll(cx);
+                assert!(woken() - before <= most, "{} at once", woken() - before);
+                before = woken();
+                polled
+            })
+            .await;
+        });
+        assert_eq!(woken(), CLIENTS);
+    }
 }

@@ -166,6 +166,7 @@ impl Hub {
         if request.expiry_seconds > 0 && self.inner.store.health() == Health::Failing {
             return Err(AttachError::NotStored);
         }
+        self.do_what_is_due(&request.key, now);
         let mut registry = self.inner.registry.lock();
         // Under this lock: a ban is either seen here, or sees this connection.
         if let Some(text) = self.banned(&request.key.client_id, &request.caller) {
@@ -197,7 +198,7 @@ impl Hub {
             .metrics
             .sessions_current
             .set(registry.by_key.len() as u64);
-        let (connection, ticket) = {
+        let (connection, mut ticket) = {
             let mut state = cell.lock();
             registry.by_judged.remove(&state.judged);
             registry.by_judged.insert(request.judged, Arc::clone(&cell));
@@ -217,6 +218,10 @@ impl Hub {
         drop(registry);
         if let Some((old, offline)) = ended {
             self.finish(&old, offline, now);
+            if old.durable {
+                // Or a crash would bring back what the client was told is gone.
+                ticket = self.inner.store.latest();
+            }
         }
         Ok(Attached {
             cell,
@@ -407,6 +412,21 @@ impl Hub {
             }
         }
         self.settle(&cell, connection, offline, now);
+    }
+
+    /// A client that comes back just when something is due, as all do after a restart, does not undo it: a will whose
+    /// delay has passed is sent [MQTT-3.1.2-8], whether or not the timer came to it.
+    fn do_what_is_due(&self, key: &SessionKey, now: Instant) {
+        let Some(cell) = self.inner.registry.lock().by_key(key) else {
+            return;
+        };
+        let deadline = match &cell.lock().phase {
+            Phase::Offline(Some(offline)) => offline.deadline(),
+            Phase::Offline(None) | Phase::Online => None,
+        };
+        if deadline.is_some_and(|at| at <= now) {
+            self.session_due(cell.number, now);
+        }
     }
 
     pub(super) fn unschedule(&self, offline: &Offline, number: u64) {

@@ -14,14 +14,17 @@ pub enum Shed {
     ProxyHeader,
     /// The listener demands the PROXY protocol, and somebody else than a trusted proxy connected.
     ProxyUntrusted,
+    /// The listener speaks WebSocket, and the request for it was refused or did not come.
+    WebSocket,
 }
 
 impl Shed {
-    const ALL: [Self; 4] = [
+    const ALL: [Self; 5] = [
         Self::Banned,
         Self::ConnectionsMax,
         Self::ProxyHeader,
         Self::ProxyUntrusted,
+        Self::WebSocket,
     ];
 
     /// As logs and metrics call it.
@@ -32,6 +35,7 @@ impl Shed {
             Self::ConnectionsMax => "connections_max",
             Self::ProxyHeader => "proxy_header",
             Self::ProxyUntrusted => "proxy_untrusted",
+            Self::WebSocket => "websocket",
         }
     }
 }

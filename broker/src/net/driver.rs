@@ -4,12 +4,13 @@ use super::enforced::Enforced;
 use super::handshake::{self, Entered};
 use super::held::HeldBack;
 use super::link::{Link, Read, Socket};
+use super::reauth::{Judgement, Reauth};
 use super::terms::{self, Identity};
 use super::{Shared, requests};
 use crate::event::Event as Fact;
 use crate::hub::{Detach, Replay, SessionCell, SessionState, Stop};
+use crate::policy::Gate;
 use crate::policy::verdict::{Peer, RefreshCause, RefreshVerdict};
-use crate::policy::{Gate, Judging};
 use crate::report;
 use crate::throttle::Governor;
 use sluice_mqtt::conn::{CloseCause, Connection, Event};
@@ -81,8 +82,9 @@ pub(super) struct Client<S> {
     pub(super) will: Option<Box<Will>>,
     pub(super) enforced: Enforced,
     pub(super) identity: Identity,
-    /// A re-authentication that waits for the client's answer.
-    pub(super) judging: Option<Box<Judging>>,
+    pub(super) reauth: Option<Reauth>,
+    /// How long after CONNECT it was last authenticated.
+    pub(super) authenticated_after: Duration,
     pub(super) replays: VecDeque<Replay>,
     pub(super) held_back: HeldBack,
     /// Nothing is read before, nor what was read looked at: a policy, or the state of the broker, makes it wait.
@@ -127,6 +129,7 @@ enum Turn {
     Input,
     Timer,
     Refresh,
+    Reauth(Option<Judgement>),
     End(End),
 }
 
@@ -162,7 +165,8 @@ impl<S: Socket> Client<S> {
             will,
             enforced,
             identity,
-            judging: None,
+            reauth: None,
+            authenticated_after: Duration::ZERO,
             replays: VecDeque::new(),
             held_back: HeldBack::default(),
             paused_until: None,
@@ -186,7 +190,7 @@ impl<S: Socket> Client<S> {
     async fn run(&mut self) -> End {
         loop {
             // Packets that came right behind CONNECT, or with the last read.
-            if let Some(end) = self.handle_input().await {
+            if let Some(end) = self.handle_input() {
                 return end;
             }
             match std::future::poll_fn(|cx| self.poll_turn(cx)).await {
@@ -194,6 +198,11 @@ impl<S: Socket> Client<S> {
                 Turn::End(end) => return end,
                 Turn::Refresh => {
                     if let Some(end) = self.refresh() {
+                        return end;
+                    }
+                }
+                Turn::Reauth(judgement) => {
+                    if let Some(end) = self.reauthenticated(judgement) {
                         return end;
                     }
                 }
@@ -206,7 +215,7 @@ impl<S: Socket> Client<S> {
         }
     }
 
-    async fn handle_input(&mut self) -> Option<End> {
+    fn handle_input(&mut self) -> Option<End> {
         let now = Instant::now();
         while self.may_read() && self.held_until.is_none() && self.paused_until.is_none() {
             self.held_until = self.governor.next_packet_at(now);
@@ -214,7 +223,7 @@ impl<S: Socket> Client<S> {
                 break;
             }
             let Some(event) = self.next_event(now) else { break };
-            if let Some(end) = requests::handle(self, event, now).await {
+            if let Some(end) = requests::handle(self, event, now) {
                 return Some(end);
             }
         }
@@ -288,6 +297,9 @@ impl<S: Socket> Client<S> {
         }
         if let Err(stop) = self.say_durable(cx.waker(), now) {
             return Poll::Ready(Turn::End(End::Broker(stop)));
+        }
+        if let Poll::Ready(judgement) = self.poll_reauth(cx) {
+            return Poll::Ready(Turn::Reauth(judgement));
         }
         let send_at = match self.send(cx, now) {
             Ok(send_at) => send_at,
@@ -407,7 +419,14 @@ impl<S: Socket> Client<S> {
     /// [`Client::apply_limits`] for whoever holds the session already.
     pub(super) fn enforce(&mut self, state: &mut SessionState, now: Instant) {
         let listener = &self.peer.listener;
-        self.enforced = Enforced::new(&self.shared, listener, &self.cell.key.client_id, &self.gate);
+        let client_id = &self.cell.key.client_id;
+        self.enforced = Enforced::new(
+            &self.shared,
+            listener,
+            client_id,
+            &self.gate,
+            self.authenticated_after,
+        );
         let enforced = &self.enforced;
         self.link.conn.set_packet_bytes_max(enforced.packet_bytes_max);
         self.link.conn.set_payload_bytes_max(enforced.payload_bytes_max);

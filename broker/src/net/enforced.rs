@@ -35,12 +35,15 @@ impl fmt::Display for Who<'_> {
     }
 }
 
-/// What follows from everybody who has a say about this client now; each is shown to `hear` on the way.
+/// What follows from everybody who has a say about this client now; each is shown to `hear` on the way. What policies
+/// say of the life of the connection counts from `authenticated_after`, the time since CONNECT when the client was last
+/// authenticated; the others' counts from CONNECT.
 pub(super) fn budget(
     shared: &Shared,
     listener: &str,
     client_id: &str,
     gate: &Gate,
+    authenticated_after: Duration,
     mut hear: impl FnMut(Who<'_>, &Budget),
 ) -> Budget {
     let mut outcome = Budget::default();
@@ -48,7 +51,8 @@ pub(super) fn budget(
         hear(who, budget);
         outcome = match who {
             Who::Operator => outcome.overridden_by(budget),
-            _ => outcome.strictest(budget),
+            Who::Policy(_) => outcome.strictest(&later(budget, authenticated_after)),
+            Who::Limits | Who::Listener(_) => outcome.strictest(budget),
         };
     };
     say(Who::Limits, &shared.hub.limits().client);
@@ -62,6 +66,15 @@ pub(super) fn budget(
         say(Who::Operator, &budget);
     }
     outcome
+}
+
+/// The budget of a policy that was asked so long after CONNECT.
+fn later(budget: &Budget, after: Duration) -> Budget {
+    let after = u32::try_from(after.as_secs()).unwrap_or(u32::MAX);
+    Budget {
+        connection_seconds_max: budget.connection_seconds_max.map(|max| max.saturating_add(after)),
+        ..*budget
+    }
 }
 
 /// What is enforced for one client.
@@ -87,8 +100,14 @@ pub(super) struct Enforced {
 }
 
 impl Enforced {
-    pub(super) fn new(shared: &Shared, listener: &str, client_id: &str, gate: &Gate) -> Self {
-        let budget = budget(shared, listener, client_id, gate, |_, _| {});
+    pub(super) fn new(
+        shared: &Shared,
+        listener: &str,
+        client_id: &str,
+        gate: &Gate,
+        authenticated_after: Duration,
+    ) -> Self {
+        let budget = budget(shared, listener, client_id, gate, authenticated_after, |_, _| {});
         Self::from(&shared.hub.limits(), &budget, gate.mountpoint().is_some())
     }
 
@@ -212,5 +231,22 @@ pub(super) fn rates(budget: &Budget) -> Rates {
         subscribes: rate(budget.subscribes_per_second),
         bytes_out: rate(budget.bytes_out_per_second),
         messages_out: rate(budget.messages_out_per_second),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_a_policy_says_counts_from_the_last_authentication() {
+        let seconds = |max| Budget {
+            connection_seconds_max: Some(max),
+            ..Budget::default()
+        };
+        let after = Duration::from_millis(90_999);
+        assert_eq!(later(&seconds(10), after), seconds(100));
+        assert_eq!(later(&seconds(u32::MAX), after), seconds(u32::MAX));
+        assert_eq!(later(&Budget::default(), after), Budget::default());
     }
 }

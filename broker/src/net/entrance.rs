@@ -1,9 +1,12 @@
 //! The way from an accepted socket to one that carries MQTT: the header of the PROXY protocol, then the TLS handshake,
-//! whichever the listener demands.
+//! then the upgrade to a WebSocket, whichever the listener demands.
 
+use super::carrier::Carrier;
 use super::proxy::{self, Announced, Unannounced};
-use super::tls::{Encrypted, Turns};
+use super::tls::Turns;
+use super::websocket::{self, Failed, WebSocket};
 use super::{Door, Shared};
+use crate::config;
 use crate::config::quantity::duration_text;
 use crate::event::Event;
 use crate::hub::Caller;
@@ -17,8 +20,8 @@ use tokio::net::TcpStream;
 
 /// A socket that carries MQTT from now on.
 pub(super) enum Opened {
-    Plain(TcpStream),
-    Encrypted(Encrypted),
+    Bare(Carrier),
+    Framed(WebSocket<Carrier>),
 }
 
 /// The time that a client, and a proxy for it, has until its CONNECT is complete. TLS has a time of its own: it does
@@ -60,21 +63,51 @@ pub(super) async fn open(
     shared: &Shared,
     turns: &Turns,
 ) -> Option<Opened> {
-    if door.proxies.protocol {
-        let mut stopping = shared.stopping.clone();
-        tokio::select! {
-            announced = announce(&socket, peer, patience, shared) => announced?,
-            // Whoever is not in yet is not waited for.
-            _ = stopping.wait_for(|stopping| *stopping) => return None,
+    let mut stopping = shared.stopping.clone();
+    let opened = async {
+        if door.proxies.protocol {
+            announce(&socket, peer, patience, shared).await?;
         }
-    }
-    match &door.tls {
-        None => Some(Opened::Plain(socket)),
-        Some(acceptor) => {
-            let encrypted = acceptor.accept(socket, peer, shared, turns).await?;
-            Some(Opened::Encrypted(encrypted))
+        let carrier = match &door.tls {
+            None => Carrier::Tcp(socket),
+            Some(acceptor) => Carrier::Tls(acceptor.accept(socket, peer, shared, turns).await?),
+        };
+        match &door.websocket {
+            None => Some(Opened::Bare(carrier)),
+            Some(settings) => upgrade(carrier, peer, (door, settings, patience), shared).await,
         }
+    };
+    tokio::select! {
+        opened = opened => opened,
+        // Whoever is not in yet is not waited for.
+        _ = stopping.wait_for(|stopping| *stopping) => None,
     }
+}
+
+/// Agrees on a WebSocket, and looks at who the client is if a proxy has told.
+async fn upgrade(
+    carrier: Carrier,
+    peer: &mut Arc<Peer>,
+    (door, settings, patience): (&Door, &config::WebSocket, &mut Patience),
+    shared: &Shared,
+) -> Option<Opened> {
+    let is_trusted = |address: &str| address.parse().is_ok_and(|address| door.is_for_another(address));
+    let must_tell = !door.proxies.protocol && is_trusted(&peer.address);
+    let proxies = must_tell.then_some(&door.proxies.trusted[..]);
+    let upgraded = websocket::upgrade(carrier, settings, proxies, Arc::make_mut(peer));
+    let text = match patience.within(upgraded).await {
+        Ok(Ok(websocket)) => {
+            if must_tell {
+                welcome(peer, shared)?;
+            }
+            return Some(Opened::Framed(websocket));
+        }
+        Ok(Err(Failed::Silent)) => return None,
+        Ok(Err(why)) => why.to_string(),
+        Err(Late) => format!("no WebSocket within {}", duration_text(patience.total)),
+    };
+    shed(shared, peer, Shed::WebSocket, &text);
+    None
 }
 
 /// Hears the proxy out, and looks at who the client is.

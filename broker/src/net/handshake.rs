@@ -15,9 +15,10 @@ use sluice_mqtt::packet::{ConnAck, Connect, Version, Will};
 use sluice_mqtt::reason::ReasonCode;
 use sluice_mqtt::text::Text;
 use sluice_mqtt::will::{self, Ending};
+use std::io;
 use std::num::NonZeroU16;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// A client that has been let in.
 pub(super) struct Entered {
@@ -41,6 +42,15 @@ pub(super) async fn enter<S: Socket>(
                 client: report::client("", peer),
                 reason: cause.reason().code(),
                 text: &cause.to_string(),
+            });
+            return None;
+        }
+        Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+            // What carries MQTT was not as it must be.
+            shared.events.emit(Fact::ProtocolError {
+                client: report::client("", peer),
+                reason: ReasonCode::PROTOCOL_ERROR.code(),
+                text: &error.to_string(),
             });
             return None;
         }
@@ -80,10 +90,11 @@ pub(super) async fn enter<S: Socket>(
     }
 }
 
-/// Carries challenges to the client and its answers back until there is a decision; `None`: the client left.
+/// Carries challenges to the client and its answers back until there is a decision; `None`: the client left, and whoever
+/// is asked about it need not answer.
 async fn decide<S: Socket>(link: &mut Link<S>, mut judging: Judging) -> Option<Decision> {
     loop {
-        match judging.step().await {
+        match link.while_open(judging.step()).await? {
             Step::Decided(decision) => return Some(decision),
             Step::Challenge(data) => {
                 link.conn.challenge(Some(data.into()));
@@ -116,7 +127,7 @@ async fn admit<S: Socket>(
     (mut gate, admission): (Gate, &Admission),
 ) -> Option<Entered> {
     let client_id = assigned.as_deref().unwrap_or(&connect.client_id);
-    let enforced = Enforced::new(shared, &peer.listener, client_id, &gate);
+    let enforced = Enforced::new(shared, &peer.listener, client_id, &gate, Duration::ZERO);
     if let Some(will) = &connect.will
         && let Err(refusal) = judge_will(will, connect.version, &mut gate, &enforced)
     {

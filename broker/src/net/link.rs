@@ -15,10 +15,14 @@ use tokio::time::Sleep;
 
 /// Bytes asked of the socket at once, at most. A whole buffer of packets is handled before anything is written.
 const READ_BYTES: usize = 64 * 1024;
+/// The same of a client that is not in yet: its CONNECT keeps the buffer it came in, and may wait for long.
+const HELLO_BYTES: usize = 1024;
 /// Below this the session is asked for more to send: enough for one large write, small for each client.
 pub(super) const OUTPUT_FILL_BYTES: usize = 64 * 1024;
 /// Above this nothing more is read from a client that does not read.
 const OUTPUT_BYTES_MAX: usize = 256 * 1024;
+/// Of a client whose CONNECT is being judged, what it sends meanwhile and no more; then TCP makes it wait.
+const WAITING_BYTES_MAX: usize = 4 * 1024;
 /// Chunks per vectored write.
 const WRITE_CHUNKS: usize = 16;
 
@@ -148,11 +152,28 @@ impl<S: Socket> Link<S> {
         }
         self.input
             .reserve(READ_BYTES - self.input.len().min(READ_BYTES / 2));
-        let mut room = (&mut self.input).limit(bytes_max);
-        let read = pin!(self.socket.read_buf(&mut room)).poll(cx);
+        let read = self.poll_fill(bytes_max, cx);
         if self.input.is_empty() {
             self.give_back();
         }
+        read
+    }
+
+    /// Reads once, into a buffer of the connection's own.
+    fn poll_read_hello(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Read>> {
+        self.input.reserve(HELLO_BYTES);
+        let read = self.poll_fill(READ_BYTES, cx);
+        if self.input.is_empty() {
+            // Whoever says nothing costs no buffer.
+            self.input = BytesMut::new();
+        }
+        read
+    }
+
+    /// Reads once into the room there is.
+    fn poll_fill(&mut self, bytes_max: usize, cx: &mut Context<'_>) -> Poll<io::Result<Read>> {
+        let mut room = (&mut self.input).limit(bytes_max);
+        let read = pin!(self.socket.read_buf(&mut room)).poll(cx);
         read.map_ok(|count| {
             self.moved.read += count as u64;
             self.metrics.bytes_received.add(count as u64);
@@ -204,7 +225,7 @@ impl<S: Socket> Link<S> {
                 if let Poll::Ready(Err(error)) = self.poll_write_all(cx) {
                     return Poll::Ready(Err(error));
                 }
-                if let Poll::Ready(read) = self.poll_read(READ_BYTES, cx) {
+                if let Poll::Ready(read) = self.poll_read_hello(cx) {
                     return Poll::Ready(read.map(Some));
                 }
                 self.poll_timer(deadline, cx).map(|()| Ok(None))
@@ -218,6 +239,37 @@ impl<S: Socket> Link<S> {
                     }
                 }
             }
+        }
+    }
+
+    /// Waits for something else; `None`: the peer has gone before. The connection holds no read buffer meanwhile, only
+    /// what the peer sends without waiting, up to [`WAITING_BYTES_MAX`] and one read.
+    pub(super) async fn while_open<T>(&mut self, work: impl Future<Output = T>) -> Option<T> {
+        let mut work = pin!(work);
+        std::future::poll_fn(|cx| {
+            if let Poll::Ready(done) = work.as_mut().poll(cx) {
+                return Poll::Ready(Some(done));
+            }
+            while self.input.len() < WAITING_BYTES_MAX {
+                match self.poll_read(WAITING_BYTES_MAX, cx) {
+                    Poll::Pending => break,
+                    Poll::Ready(Ok(Read::Bytes(_))) => {}
+                    Poll::Ready(Ok(Read::End) | Err(_)) => return Poll::Ready(None),
+                }
+            }
+            self.keep_little();
+            Poll::Pending
+        })
+        .await
+    }
+
+    /// Gives the read buffer back, and keeps what is in it in one of its size.
+    fn keep_little(&mut self) {
+        if self.input.capacity() > 2 * WAITING_BYTES_MAX {
+            let rest = BytesMut::from(self.input.as_ref());
+            self.input.clear();
+            self.give_back();
+            self.input = rest;
         }
     }
 

@@ -145,13 +145,12 @@ async fn admit(shared: &Shared, workers: &mut Workers, listener: &str, socket: T
     let Some(door) = shared.door(listener) else {
         return;
     };
-    if door.proxies.protocol {
-        if !door.proxies.trusted.iter().any(|network| network.contains(ip)) {
-            let text = "it is none of the listener's trusted_proxies";
-            entrance::shed(shared, &peer, Shed::ProxyUntrusted, text);
-            return;
-        }
-    } else if entrance::welcome(&peer, shared).is_none() {
+    if door.proxies.protocol && !door.trusts(ip) {
+        let text = "it is none of the listener's trusted_proxies";
+        entrance::shed(shared, &peer, Shed::ProxyUntrusted, text);
+        return;
+    }
+    if !door.is_for_another(ip) && entrance::welcome(&peer, shared).is_none() {
         return;
     }
     if shared.metrics.connections_current.get() >= u64::from(shared.hub.limits().connections_max) {

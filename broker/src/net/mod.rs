@@ -1,5 +1,6 @@
 //! Sockets: listeners accept, workers drive. The only part of the broker that knows bytes on a wire.
 
+mod carrier;
 mod driver;
 mod enforced;
 mod entrance;
@@ -9,27 +10,31 @@ mod identity;
 mod link;
 mod listener;
 mod proxy;
+mod reauth;
 mod requests;
 mod sending;
 mod terms;
 pub mod tls;
+mod websocket;
 mod worker;
 
 pub use listener::{ListenError, Listeners};
 pub use worker::Workers;
 
-use crate::config::{Config, IdentityRule, Listener, Proxies};
+use crate::config::{self, Config, IdentityRule, Listener, Proxies};
 use crate::event::Events;
 use crate::hub::Hub;
 use crate::memory::Memory;
 use crate::metrics::{ExpiryByFile, Metrics};
 use crate::policy::Policies;
 use crate::policy::budget::Budget;
+use crate::pulse::Pulse;
 use crate::throttle::{Governor, SharedRates};
 use arc_swap::ArcSwap;
 use sluice_mqtt::conn::ConnectionConfig;
 use sluice_mqtt::packet::Version;
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
@@ -53,6 +58,8 @@ pub struct Shared {
     pub total: Arc<SharedRates>,
     /// How near the broker is to its memory limit.
     pub memory: Arc<Memory>,
+    /// Whether the workers take their turns.
+    pub pulse: Pulse,
 }
 
 /// What a listener demands before a client is let in.
@@ -60,6 +67,8 @@ pub struct Shared {
 pub struct Door {
     /// Versions it speaks.
     pub versions: Vec<Version>,
+    /// How it speaks WebSocket; `None`: MQTT follows without.
+    pub websocket: Option<config::WebSocket>,
     /// Who may speak for clients.
     pub proxies: Proxies,
     /// From accept, or the end of the TLS handshake, to CONNECT.
@@ -72,6 +81,20 @@ pub struct Door {
     pub tls: Option<tls::Acceptor>,
     /// What the certificates of its clients say of who they are.
     pub identity: Option<IdentityRule>,
+}
+
+impl Door {
+    /// Whether whoever connects from there is to say for whom, before that client is looked at.
+    fn is_for_another(&self, address: IpAddr) -> bool {
+        self.proxies.protocol || (self.websocket.is_some() && self.trusts(address))
+    }
+
+    fn trusts(&self, address: IpAddr) -> bool {
+        self.proxies
+            .trusted
+            .iter()
+            .any(|network| network.contains(address))
+    }
 }
 
 impl Shared {
@@ -99,6 +122,7 @@ impl Shared {
             doors: Arc::new(ArcSwap::from_pointee(doors)),
             total,
             memory: Arc::new(Memory::new(config.memory_limit)),
+            pulse: Pulse::default(),
         }
     }
 
@@ -184,15 +208,20 @@ fn doors(
             // Without either there is no door, and nobody comes in: never unencrypted what should be encrypted.
             (Some(_), None) => Some(tls_before?.clone()),
         };
+        let protocol = match listener.websocket {
+            None => tls::protocol::MQTT,
+            Some(_) => tls::protocol::HTTP,
+        };
         let total = before.map(|door| Arc::clone(&door.total)).unwrap_or_default();
         total.set(&enforced::rates(&listener.total), Instant::now());
         let door = Door {
             versions: listener.versions.clone(),
+            websocket: listener.websocket.clone(),
             proxies: listener.proxies.clone(),
             connect_timeout: listener.connect_timeout,
             limits: listener.limits,
             total,
-            tls,
+            tls: tls.map(|tls| tls.speaking(protocol)),
             identity: listener.tls.as_ref().and_then(|tls| tls.identity),
         };
         Some((listener.name.clone(), Arc::new(door)))

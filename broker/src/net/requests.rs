@@ -4,12 +4,11 @@ use super::driver::{Client, End};
 use super::enforced;
 use super::held::Held;
 use super::link::Socket;
-use super::terms;
+use super::{reauth, terms};
 use crate::event::Event as Fact;
 use crate::hub::{Stop, SubscribeError, option_bits};
 use crate::memory::Pressure;
-use crate::policy::verdict::{ContentVerdict, Decision, PublishVerdict, Refusal, SubscribeVerdict};
-use crate::policy::{Judging, Step};
+use crate::policy::verdict::{ContentVerdict, PublishVerdict, Refusal, SubscribeVerdict};
 use crate::report;
 use crate::throttle::{Over, OverLimit, Take};
 use sluice_mqtt::conn::{Event, Received};
@@ -19,11 +18,10 @@ use sluice_mqtt::session::{PubRecOutcome, Received2, Session};
 use sluice_mqtt::topic::TopicFilter;
 use sluice_store::{Health, Ticket};
 use std::num::NonZeroU32;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Does what one event asks for; `Some` when the connection is to end.
-pub(super) async fn handle<S: Socket>(client: &mut Client<S>, event: Event, now: Instant) -> Option<End> {
+pub(super) fn handle<S: Socket>(client: &mut Client<S>, event: Event, now: Instant) -> Option<End> {
     match event {
         Event::Publish(received) => return publish(client, received, now),
         Event::PubAck { packet_id, reason } => {
@@ -57,22 +55,8 @@ pub(super) async fn handle<S: Socket>(client: &mut Client<S>, event: Event, now:
         }
         Event::Subscribe(request) => return subscribe(client, request, now),
         Event::Unsubscribe(request) => unsubscribe(client, request, now),
-        Event::Reauthenticate(auth) => {
-            let request = terms::reauthentication_request(
-                &client.identity,
-                *auth,
-                &client.cell.key.client_id,
-                client.gate.session(),
-                &client.peer,
-            );
-            let judging = client.shared.policies.connect(Arc::new(request));
-            return Box::pin(reauthenticate(client, Box::new(judging))).await;
-        }
-        Event::AuthResponse(auth) => {
-            let mut judging = client.judging.take()?;
-            judging.answer(auth.data.map(|data| data.to_vec()));
-            return Box::pin(reauthenticate(client, judging)).await;
-        }
+        Event::Reauthenticate(auth) => reauth::begin(client, *auth),
+        Event::AuthResponse(auth) => reauth::go_on(client, *auth),
         Event::Disconnect(disconnect) => return Some(End::Client(disconnect)),
         Event::Closed(cause) => return Some(End::Protocol(cause)),
         Event::Connect(_) => {
@@ -164,7 +148,12 @@ fn judge_and_publish<S: Socket>(
     if let Some(received) = received {
         let published = client.shared.hub.publish(received.accept(), &client.cell, now);
         client.crowding = client.crowding.max(published.crowding);
-        client.say_when(published.ticket, Held::Acknowledge(published.receipt), now);
+        // QoS 0 is not answered, so nobody waits for it to be stored, as a retained message is.
+        let ticket = match published.receipt.packet_id() {
+            Some(_) => published.ticket,
+            None => Ticket::NONE,
+        };
+        client.say_when(ticket, Held::Acknowledge(published.receipt), now);
     }
     Ok(())
 }
@@ -405,42 +394,6 @@ fn unsubscribe<S: Socket>(client: &mut Client<S>, request: Unsubscribe, now: Ins
         reasons,
     };
     client.say_when(ticket, Held::UnsubAck(unsuback), now);
-}
-
-/// Re-authentication (section 4.12.1): judged like a CONNECT while everything else goes on; a failure ends the
-/// connection.
-async fn reauthenticate<S: Socket>(client: &mut Client<S>, mut judging: Box<Judging>) -> Option<End> {
-    match judging.step().await {
-        Step::Challenge(data) => {
-            client.link.conn.challenge(Some(data.into()));
-            client.judging = Some(judging);
-            None
-        }
-        Step::Decided(Decision::Admit { gate, admission }) => {
-            if gate.mountpoint() != client.gate.mountpoint() {
-                let text = "re-authentication gave the client another mount point";
-                return Some(End::Broker(Stop {
-                    reason: ReasonCode::NOT_AUTHORIZED,
-                    text,
-                }));
-            }
-            client.gate = *gate;
-            client.apply_limits(Instant::now());
-            client.link.conn.reauthenticated(admission.connack.auth_data);
-            client
-                .shared
-                .hub
-                .judge_subscriptions(&client.cell, &mut client.gate);
-            None
-        }
-        Step::Decided(Decision::Deny(refusal)) => {
-            client.session_refused(&refusal);
-            Some(End::Broker(Stop {
-                reason: terms::reason(&refusal),
-                text: "re-authentication failed",
-            }))
-        }
-    }
 }
 
 impl<S: Socket> Client<S> {

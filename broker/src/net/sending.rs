@@ -4,11 +4,12 @@ use super::driver::{Client, End};
 use super::enforced;
 use super::held::{Held, must_wait};
 use super::link::{OUTPUT_FILL_BYTES, Socket};
-use crate::hub::{Account, Asked, Room, SessionState, Stop, Usage};
+use crate::hub::{Account, Asked, Room, SessionCell, SessionState, Stop, Usage};
 use sluice_mqtt::conn::Delivered;
 use sluice_mqtt::packet::PacketId;
 use sluice_mqtt::reason::ReasonCode;
 use sluice_mqtt::session::{Counters, Outgoing};
+use sluice_store::Ticket;
 use std::sync::Arc;
 use std::task::{Context, Waker};
 use std::time::Instant;
@@ -28,6 +29,25 @@ struct Filled {
     gave_way: bool,
     /// When the next message may be taken, if a limit holds it back.
     until: Option<Instant>,
+}
+
+/// What was taken from a session's queue.
+struct Taken {
+    messages: u32,
+    /// What must wait for the store, in order.
+    held: Vec<Held>,
+    /// Until this is durable.
+    ticket: Ticket,
+    rest: Rest,
+}
+
+/// What a session has left to send.
+enum Rest {
+    Nothing,
+    /// There is more.
+    More,
+    /// There may be more, once what is held back has gone.
+    Waits,
 }
 
 impl<S: Socket> Client<S> {
@@ -71,20 +91,69 @@ impl<S: Socket> Client<S> {
         let mut state = cell.lock();
         state.usage = self.usage();
         self.obey(&mut state, now)?;
+        let may_take = may_deliver.unwrap_or(0).min(TURN_DELIVERIES);
+        let taken = self.take_from_queue(&cell, &mut state, may_take, now);
+        self.shared.hub.fetch(&cell, &mut state);
+        // Whoever is held back, or has more to send than its socket takes, comes back by itself.
+        state.park(waker, matches!(taken.rest, Rest::Nothing));
+        let counters = state.session.counters();
+        drop(state);
+        if !taken.held.is_empty() {
+            for held in taken.held {
+                self.say_when(taken.ticket, held, now);
+            }
+            // The store wakes those who have asked it, and nobody else comes by to ask.
+            self.say_durable(waker, now)?;
+        }
+        self.governor.delivered(taken.messages, now);
+        self.report_lost(counters);
+        let has_more = match taken.rest {
+            Rest::Nothing => false,
+            Rest::More => true,
+            Rest::Waits => self.held_back.is_empty(),
+        };
+        Ok(Filled {
+            gave_way: has_more && taken.messages == TURN_DELIVERIES,
+            has_more: has_more && may_deliver.is_ok() || self.replay_room().is_some(),
+            until: may_deliver.err().filter(|_| has_more),
+        })
+    }
+
+    /// Takes up to so many messages from the session: into the output, or aside if they must wait for the store.
+    fn take_from_queue(
+        &mut self,
+        cell: &SessionCell,
+        state: &mut SessionState,
+        messages_max: u32,
+        now: Instant,
+    ) -> Taken {
         let mount_bytes = cell.key.mountpoint.len();
-        let turn = may_deliver.unwrap_or(0).min(TURN_DELIVERIES);
-        let mut left = turn;
-        let mut has_more = true;
+        let mut messages = 0;
         let mut held: Vec<Held> = Vec::new();
-        while left > 0 && self.link.conn.output().len() < OUTPUT_FILL_BYTES {
+        let mut held_bytes = 0;
+        let mut behind = self.held_back.has_messages();
+        let rest = loop {
+            if messages == messages_max {
+                break match state.session.has_next() {
+                    true => Rest::More,
+                    false => Rest::Nothing,
+                };
+            }
+            if self.link.conn.output().len() >= OUTPUT_FILL_BYTES {
+                break Rest::More;
+            }
+            if !self.held_back.has_room(held_bytes) {
+                break Rest::Waits;
+            }
             let Some(outgoing) = state.session.next(now) else {
-                has_more = false;
-                break;
+                break Rest::Nothing;
             };
-            left -= 1;
+            messages += 1;
             if cell.durable
-                && let Some(waits) = must_wait(&outgoing)
+                && let Some(waits) = must_wait(&outgoing, behind)
             {
+                behind |= waits.is_message();
+                held_bytes += waits.bytes();
                 held.push(waits);
                 continue;
             }
@@ -92,29 +161,18 @@ impl<S: Socket> Client<S> {
             if let Some(packet_id) = too_large {
                 state.session.oversized(packet_id); // [MQTT-3.1.2-25]
             }
-        }
-        if left == 0 && has_more {
-            has_more = state.session.has_next();
-        }
-        let ticket = match held.is_empty() {
-            true => self.shared.hub.save(&cell, &mut state),
-            false => self.shared.hub.settled(&cell, &mut state),
         };
-        self.shared.hub.fetch(&cell, &mut state);
-        // Whoever is held back, or has more to send than its socket takes, comes back by itself.
-        state.park(waker, !has_more);
-        let counters = state.session.counters();
-        drop(state);
-        for held in held {
-            self.say_when(ticket, held, now);
+        let hub = &self.shared.hub;
+        let ticket = match held.is_empty() {
+            true => hub.save(cell, state),
+            false => hub.settled(cell, state),
+        };
+        Taken {
+            messages,
+            held,
+            ticket,
+            rest,
         }
-        self.governor.delivered(turn - left, now);
-        self.report_lost(counters);
-        Ok(Filled {
-            gave_way: has_more && left == 0 && turn == TURN_DELIVERIES,
-            has_more: has_more && may_deliver.is_ok() || self.replay_room().is_some(),
-            until: may_deliver.err().filter(|_| has_more),
-        })
     }
 
     /// Encodes one packet; `Some`: a message in flight that is too large for the client.
@@ -181,6 +239,7 @@ impl<S: Socket> Client<S> {
             &self.peer.listener,
             &self.cell.key.client_id,
             &self.gate,
+            self.authenticated_after,
             |who, budget| says.push((who.to_string(), *budget)),
         );
         Account {

@@ -78,8 +78,10 @@ fn start(number: usize, shared: Arc<Shared>) -> std::io::Result<mpsc::Sender<Acc
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
+    let beat = shared.pulse.worker();
     let run = move || {
         runtime.block_on(async move {
+            tokio::spawn(beat.go_on());
             let turns = Turns::new();
             let (here, mut all_gone) = mpsc::channel::<()>(1);
             while let Some(accepted) = accepted.recv().await {
@@ -88,7 +90,7 @@ fn start(number: usize, shared: Arc<Shared>) -> std::io::Result<mpsc::Sender<Acc
                 };
                 let (shared, here) = (Arc::clone(&shared), here.clone());
                 // Tasks of their own, so that a plain connection does not pay for the room of others.
-                if door.tls.is_none() && !door.proxies.protocol {
+                if door.tls.is_none() && door.websocket.is_none() && !door.proxies.protocol {
                     tokio::spawn(serve(accepted, door, shared, here));
                 } else {
                     tokio::spawn(serve_opened(accepted, door, shared, turns.clone(), here));
@@ -145,8 +147,8 @@ async fn serve_opened(
         let connect_by = patience.ends_at();
         drop((door, turns));
         match opened {
-            Some(Opened::Plain(socket)) => driver::serve(socket, shared, peer, connect_by).await,
-            Some(Opened::Encrypted(socket)) => driver::serve(socket, shared, peer, connect_by).await,
+            Some(Opened::Bare(socket)) => driver::serve(socket, shared, peer, connect_by).await,
+            Some(Opened::Framed(socket)) => driver::serve(socket, shared, peer, connect_by).await,
             None => {}
         }
     }

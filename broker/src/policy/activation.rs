@@ -1,7 +1,8 @@
 //! From modules to the set in force: everything is tried before anything is applied.
 
 use super::actions::Actions;
-use super::effects::PasswordPool;
+use super::aside::stand_back;
+use super::effects::Effects;
 use super::estate::Estate;
 use super::holdings::Holdings;
 use super::kv::KeyValueJournal;
@@ -89,7 +90,7 @@ impl Host {
             generations: watch::Sender::new(0),
             observer: Arc::clone(&observer),
             actions: Arc::new(Actions::default()),
-            passwords: PasswordPool::new(),
+            effects: Effects::new(),
             shared: Shared::new(),
             tally: Tally::default(),
             registry: Registry {
@@ -131,6 +132,7 @@ impl Host {
         let mut errors = check_names(&config);
         let mut loader = self.registry.loading.lock();
         loader.cache = self.open_cache(&config);
+        let outside = self.effects.prepare(&config, &self.observer, &mut errors);
         let before = self.registry.shelf.lock().slots.clone();
         let same_instances = self.registry.shelf.lock().config.instance_calls == config.instance_calls;
         let mut slots = Vec::new();
@@ -152,6 +154,7 @@ impl Host {
             .map(|slot| Arc::clone(&slot.policy))
             .collect();
         let mut shelf = self.registry.shelf.lock();
+        self.effects.put_in_force(outside);
         self.registry.estate.set_kv_bytes_max(config.kv_bytes_max);
         let unchanged = changed.is_empty()
             && slots.len() == before.len()
@@ -192,6 +195,7 @@ impl Host {
             && slot.policy.program.inspection.digest == digest(&wasm)
             && slot.policy.spec.settings == spec.settings
             && slot.policy.spec.capabilities == spec.capabilities
+            && slot.policy.spec.resources == spec.resources
             && slot.policy.spec.limits == spec.limits
         {
             return Ok(slot.clone());
@@ -223,8 +227,25 @@ impl Host {
         }
     }
 
-    /// Compiles a module and tries it out.
+    /// Compiles a module and tries it out. Once there may be clients, they come first.
     fn build(
+        &self,
+        loader: &Loader,
+        spec: PolicySpec,
+        wasm: &[u8],
+        holdings: Arc<Holdings>,
+        config: &PoliciesConfig,
+    ) -> Result<Arc<Policy>, PolicyErrorKind> {
+        let build = || self.build_here(loader, spec, wasm, holdings, config);
+        if self.generation.load(Ordering::Relaxed) == 0 {
+            return build();
+        }
+        stand_back(build).map_err(|error| {
+            PolicyErrorKind::Host(format!("the thread that compiles cannot start: {error}"))
+        })?
+    }
+
+    fn build_here(
         &self,
         loader: &Loader,
         spec: PolicySpec,

@@ -5,6 +5,7 @@ use super::notice::{LogLevel, PolicyNotice, PolicyObserver, printable};
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::time::Instant;
 
 /// Most counters of one policy.
@@ -21,6 +22,8 @@ pub(super) struct Holdings {
     pub(super) policy: Arc<str>,
     pub(super) kv: Kv,
     pub(super) observer: Arc<dyn PolicyObserver>,
+    /// Instances of its modules that exist now.
+    pub(super) instances: AtomicUsize,
     counters: Mutex<BTreeMap<String, u64>>,
     log: Mutex<LogBudget>,
 }
@@ -43,6 +46,7 @@ impl Holdings {
             kv: Kv::new(Arc::clone(&policy), kv_bytes_max, journal),
             policy,
             observer,
+            instances: AtomicUsize::new(0),
             counters: Mutex::default(),
             log: Mutex::new(LogBudget {
                 lines: LOG_LINES_BURST,

@@ -1,6 +1,7 @@
 //! One CONNECT on its way through a chain of policies.
 
 use super::Host;
+use super::effects::Underway;
 use super::gate::{Gate, Seat};
 use super::local::{resting, settle, take_instance, with_bench};
 use super::notice::{Fault, FaultKind, Hook};
@@ -19,7 +20,7 @@ use std::sync::Arc;
 /// Times a policy may ask for effects in one CONNECT.
 const ROUNDS_MAX: usize = 8;
 /// Effects it may ask for each time.
-const EFFECTS_MAX: usize = 4;
+const EFFECTS_MAX: usize = 8;
 
 /// A CONNECT, or a re-authentication, that is being judged. The generation that begins finishes it; whether it is
 /// still in force is for [`Gate::is_current`] to say. Dropping it gives up.
@@ -32,8 +33,8 @@ pub struct Judging {
     connack: ConnackOverrides,
     /// Times the policy whose turn it is has asked for effects.
     rounds: usize,
-    /// Those still to be carried out.
-    effects: VecDeque<Effect>,
+    /// Begun, and not yet answered.
+    effects: VecDeque<Underway>,
     /// Sent and not yet answered.
     challenge: Option<Vec<u8>>,
 }
@@ -87,15 +88,17 @@ impl Judging {
         while let Some(index) = self.chain.get(self.seats.len()).copied() {
             while let Some(effect) = self.effects.pop_front() {
                 match effect {
-                    Effect::VerifyPassword { hash, password } => {
-                        let answer = self.host.passwords.verify(hash, password).await;
+                    Underway::Password { hash, password } => {
+                        let answer = self.host.effects.verify_password(hash, password).await;
                         self.question.answers.push(answer);
                     }
-                    Effect::Challenge(_) if self.question.request.auth_method.is_none() => {
+                    Underway::Asked(asked) => self.question.answers.push(asked.answer().await),
+                    Underway::Answered(answer) => self.question.answers.push(answer),
+                    Underway::Challenge(_) if self.question.request.auth_method.is_none() => {
                         let problem = "the client does not use enhanced authentication";
                         self.question.answers.push(Answer::Failed(problem.into()));
                     }
-                    Effect::Challenge(data) => {
+                    Underway::Challenge(data) => {
                         self.challenge = Some(data.clone());
                         return Step::Challenge(data);
                     }
@@ -121,25 +124,25 @@ impl Judging {
         let Some((policy, mut seat)) = self.set.policies.get(index).zip(Seat::new(&self.set, index)) else {
             return Some(nobody_admits(generation));
         };
+        let policy = Arc::clone(policy);
         seat.judged_by = policy.id;
         if !policy.exports.connect {
             self.seats.push(seat);
             return None;
         }
         self.question.is_last_round = self.rounds >= ROUNDS_MAX;
-        let outcome = match self.ask_here(policy) {
+        let outcome = match self.ask_here(&policy) {
             Some(outcome) => outcome,
-            None => {
-                let policy = Arc::clone(policy);
-                self.ask_on_pool(policy).await
-            }
+            None => self.ask_on_pool(Arc::clone(&policy)).await,
         };
         match outcome {
             Err(fault) => return Some(failure(&seat, generation, &fault)),
             Ok(Outcome::Deny(denial)) => return Some(denied(&seat, generation, denial, connack_reason)),
             Ok(Outcome::Wait(effects)) => {
                 self.rounds += 1;
-                self.effects = effects.into();
+                let granted = &policy.spec.resources;
+                let begin = |effect| self.host.effects.begin(&policy.name, granted, effect);
+                self.effects = effects.into_iter().map(begin).collect();
                 return None;
             }
             Ok(Outcome::Admit(terms, connack)) => {

@@ -13,6 +13,7 @@
 
 mod actions;
 mod activation;
+mod aside;
 pub mod budget;
 mod cache;
 mod effects;
@@ -28,6 +29,7 @@ mod local;
 pub mod notice;
 mod pace;
 mod packed;
+pub mod question;
 mod reason;
 mod refusal;
 mod set;
@@ -41,11 +43,14 @@ mod watch;
 
 pub use actions::SessionAction;
 pub use activation::{LoadReport, LoadedPolicy, PolicyStatus};
+pub use effects::{PasswordChecks, ServiceStatus};
 pub use gate::{Gate, RecallError};
 pub use judging::{Judging, Step};
 pub use kv::KeyValueJournal;
 pub use notice::{PolicyError, PolicyErrorKind, PolicyNotice, PolicyObserver};
-pub use spec::{Capability, CapabilitySet, PoliciesConfig, PolicyLimits, PolicySource, PolicySpec};
+pub use spec::{
+    Capability, CapabilitySet, PoliciesConfig, PolicyLimits, PolicySource, PolicySpec, Resource, Resources,
+};
 pub use tally::Decisions;
 pub use wasm::Inspection;
 pub use watch::PolicyWatch;
@@ -53,7 +58,7 @@ pub use watch::PolicyWatch;
 use actions::Actions;
 use activation::Registry;
 use arc_swap::ArcSwap;
-use effects::PasswordPool;
+use effects::Effects;
 use housekeeping::Errand;
 use notice::{ActivationCause, Fault, Hook};
 use set::{Policy, PolicySet};
@@ -84,7 +89,7 @@ struct Host {
     generations: latest::Sender<u64>,
     observer: Arc<dyn PolicyObserver>,
     actions: Arc<Actions>,
-    passwords: PasswordPool,
+    effects: Effects,
     shared: Shared,
     tally: Tally,
     registry: Registry,
@@ -175,6 +180,18 @@ impl Policies {
     #[must_use]
     pub fn decisions(&self) -> Decisions {
         self.host.tally.total()
+    }
+
+    /// How the services that policies ask fare, by name.
+    #[must_use]
+    pub fn services(&self) -> Vec<ServiceStatus> {
+        self.host.effects.services()
+    }
+
+    /// Passwords that were checked for policies, and that wait for it.
+    #[must_use]
+    pub fn password_checks(&self) -> PasswordChecks {
+        self.host.effects.password_checks()
     }
 
     /// The generation in force: 1 after the start, one more with each swap.

@@ -1,6 +1,6 @@
 //! What the policy host reports as it happens, and its errors.
 
-use super::spec::Capability;
+use super::spec::{Capability, Resource};
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -73,11 +73,29 @@ pub enum PolicyNotice {
         /// Whose session.
         client_id: String,
     },
+    /// Something about a service that policies ask.
+    Service {
+        /// Which.
+        service: Arc<str>,
+        /// What has happened.
+        what: ServiceNotice,
+    },
     /// Something about the host itself, such as a cache directory it cannot use.
     Host {
         /// What.
         message: String,
     },
+}
+
+/// What happens with a service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ServiceNotice {
+    /// It gave no answer that could be used. One line, escaped, at most 512 bytes.
+    Failed(String),
+    /// It failed too often and is left alone for so long.
+    LeftAlone(Duration),
+    /// It answers again.
+    Back,
 }
 
 /// Why a set was activated.
@@ -290,6 +308,8 @@ pub enum PolicyErrorKind {
     },
     /// A call failed while the module was tried.
     Fault(Hook, Fault),
+    /// A service or an issuer of tokens cannot be used as it is configured.
+    Resource(Resource, String),
     /// A chain names a policy that is not configured.
     UnknownPolicy(String),
     /// Two policies have the same name.
@@ -340,6 +360,8 @@ impl fmt::Display for PolicyErrorKind {
             Self::WrongType(error) => write!(f, "an export differs from the interface: {error}"),
             Self::Refused { hook, text } => write!(f, "its {hook} refuses: {text}"),
             Self::Fault(hook, fault) => write!(f, "its {hook} failed: {fault}"),
+            Self::Resource(Resource::Service(name), what) => write!(f, "the service `{name}`: {what}"),
+            Self::Resource(Resource::Issuer(name), what) => write!(f, "the jwt `{name}`: {what}"),
             Self::UnknownPolicy(name) => write!(f, "the chain names `{name}`, which is not configured"),
             Self::Duplicate => f.write_str("configured twice"),
             Self::NoPrevious => f.write_str("there is no earlier module to go back to"),
@@ -350,7 +372,10 @@ impl fmt::Display for PolicyErrorKind {
 
 impl fmt::Display for PolicyError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "policy `{}`: {}", self.policy, self.kind)
+        match self.policy.as_str() {
+            "" => self.kind.fmt(f),
+            policy => write!(f, "policy `{policy}`: {}", self.kind),
+        }
     }
 }
 

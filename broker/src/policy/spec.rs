@@ -1,5 +1,9 @@
 //! What the operator says about policies.
 
+pub use super::effects::spec::{
+    HeaderSpec, IssuerSpec, Resource, Resources, Secret, ServiceSpec, ServiceUrl,
+};
+
 use std::collections::HashMap;
 use std::fmt;
 use std::path::PathBuf;
@@ -16,6 +20,10 @@ pub struct PoliciesConfig {
     pub chains: HashMap<String, Vec<String>>,
     /// Chain of every other listener. Empty: nobody is let in.
     pub default_chain: Vec<String>,
+    /// Services that policies may ask, by unique name.
+    pub services: Vec<ServiceSpec>,
+    /// Issuers whose tokens policies may have checked, by unique name.
+    pub issuers: Vec<IssuerSpec>,
     /// Directory of compiled modules. `None`: compile at each start.
     pub cache_dir: Option<PathBuf>,
     /// Most bytes one policy's key-value store holds, keys included.
@@ -30,6 +38,8 @@ impl Default for PoliciesConfig {
             policies: Vec::new(),
             chains: HashMap::new(),
             default_chain: Vec::new(),
+            services: Vec::new(),
+            issuers: Vec::new(),
             cache_dir: None,
             kv_bytes_max: 1024 * 1024,
             instance_calls: (1_000, 10_000),
@@ -48,6 +58,8 @@ pub struct PolicySpec {
     pub settings: serde_json::Value,
     /// What it may import beyond the log.
     pub capabilities: CapabilitySet,
+    /// The services and issuers it may ask.
+    pub resources: Resources,
     /// What it may use.
     pub limits: PolicyLimits,
 }
@@ -61,6 +73,7 @@ impl PolicySpec {
             source,
             settings: serde_json::Value::Object(serde_json::Map::new()),
             capabilities: CapabilitySet::default(),
+            resources: Resources::new(),
             limits: PolicyLimits::default(),
         }
     }
@@ -175,7 +188,7 @@ impl fmt::Display for UnknownCapability {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "`{}` is not a capability; there are {}",
+            "`{}` is not a capability; there are {}, http:SERVICE and jwt:ISSUER",
             self.0,
             Capability::names()
         )

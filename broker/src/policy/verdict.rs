@@ -4,6 +4,7 @@
 //! default that lets somebody in. What derives `Serialize` is part of what [`super::Gate::remember`] writes.
 
 pub use super::budget::{Budget, OverLimitAction, QueueOverflow, Rate};
+pub use super::question::{Answer, Effect};
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -230,40 +231,6 @@ pub struct Denial {
     pub reason_string: Option<String>,
     /// Another server to use.
     pub server_reference: Option<String>,
-}
-
-/// Something slow or interactive that the broker does for a policy before asking it again.
-#[derive(Clone, PartialEq, Eq)]
-pub enum Effect {
-    /// Check a password against a PHC string.
-    VerifyPassword {
-        /// `$argon2id$...`.
-        hash: String,
-        /// What the client claims.
-        password: Vec<u8>,
-    },
-    /// Send the client an AUTH packet.
-    Challenge(Vec<u8>),
-}
-
-impl fmt::Debug for Effect {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::VerifyPassword { .. } => "VerifyPassword",
-            Self::Challenge(_) => "Challenge",
-        })
-    }
-}
-
-/// The broker's answer to one effect.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Answer {
-    /// It could not be carried out, and why.
-    Failed(String),
-    /// Whether the password fits the hash.
-    Password(bool),
-    /// The data of the client's AUTH packet.
-    Response(Option<Vec<u8>>),
 }
 
 /// What one policy says to a CONNECT.

@@ -231,3 +231,88 @@ fn settings_that_make_no_sense_are_errors_that_name_the_key() {
     );
     assert!(error(json!({ "user": [] })).starts_with("settings: unknown field `user`"));
 }
+
+fn pump(san_dns: &[&str]) -> sluice_policy::Certificate {
+    sluice_policy::Certificate {
+        san_dns: san_dns.iter().map(|name| (*name).to_owned()).collect(),
+        ..testing::certificate("pump-1")
+    }
+}
+
+fn with(changes: Value) -> Value {
+    let mut settings = settings();
+    for (key, value) in changes.as_object().expect("an object") {
+        settings[key] = value.clone();
+    }
+    settings
+}
+
+#[test]
+fn a_certificate_that_says_the_user_name_stands_for_a_password() {
+    let by_password_only = gate(settings());
+    let gate = gate(with(json!({ "by_certificate": "cn" })));
+    let client = testing::client("dev-1").certificate(pump(&[]));
+    let session = gate.admit(&client.clone().username("pump-1"));
+    assert_eq!(session.terms().principal.as_deref(), Some("pump-1"));
+    assert!(session.may_publish("sensors/pump-1/t") && !session.may_publish("sensors/ada/t"));
+    let bad = Some(Reason::BadUserNameOrPassword.code());
+    assert_eq!(refusal(&gate.connect(&client.clone().username("ada"))), bad);
+    assert_eq!(
+        refusal(&gate.connect(&client)),
+        Some(Reason::NotAuthorized.code())
+    );
+    assert_eq!(
+        refusal(&gate.connect(&testing::client("dev-1").username("pump-1"))),
+        bad
+    );
+    // Its own rules, when it is among the users, and a password as before.
+    let ada = testing::client("dev-1")
+        .certificate(testing::certificate("ada"))
+        .username("ada");
+    assert!(gate.admit(&ada).may_publish("lab/x"));
+    assert_eq!(refusal(&by_password_only.connect(&ada)), bad);
+    gate.admit(&client.username("ada").password("lovelace"));
+}
+
+#[test]
+fn a_certificate_with_two_names_says_none() {
+    let gate = gate(with(json!({ "by_certificate": "san-dns" })));
+    let client = |names: &[&str]| {
+        testing::client("dev-1")
+            .certificate(pump(names))
+            .username("a.test")
+    };
+    gate.admit(&client(&["a.test", "a.test"]));
+    for names in [&["a.test", "b.test"][..], &[], &["b.test"]] {
+        assert!(refusal(&gate.connect(&client(names))).is_some(), "{names:?}");
+    }
+}
+
+#[test]
+fn with_certificates_alone_nobody_comes_without_and_users_need_no_password() {
+    let only = json!({
+        "by_certificate": "cn",
+        "users": [{ "name": "pump-1", "rules": [{ "allow": "all", "topic": "pumps/#" }] }],
+    });
+    let gate = gate(only);
+    let pump = testing::client("dev-1").certificate(pump(&[])).username("pump-1");
+    assert!(gate.admit(&pump).may_publish("pumps/1"));
+    let local = testing::client("dev-1").address("127.0.0.1");
+    assert!(refusal(&gate.connect(&local)).is_some());
+    assert!(refusal(&gate.connect(&local.username("pump-1").password("x"))).is_some());
+    let without = json!({ "users": [{ "name": "pump-1" }] });
+    assert!(testing::policy::<StaticUsers>(without).is_err());
+}
+
+#[test]
+fn who_came_by_certificate_stays_as_long_as_certificates_count() {
+    let settings_now = with(json!({ "by_certificate": "cn" }));
+    let before = gate(settings_now.clone());
+    let client = testing::client("dev-1").certificate(pump(&[])).username("pump-1");
+    let session = before.admit(&client);
+    let refresh = |settings| gate(settings).refresh(&session.refresh_request());
+    assert!(matches!(refresh(settings_now), Refresh::Admit(_)));
+    assert!(matches!(refresh(settings()), Refresh::Deny(_)));
+    let elsewhere = with(json!({ "by_certificate": "san-uri" }));
+    assert!(matches!(refresh(elsewhere), Refresh::Deny(_)));
+}

@@ -319,15 +319,22 @@ impl Session {
         self.note_exchange(removed, Change::Acknowledged(packet_id));
     }
 
-    /// A QoS 2 message came from the client.
+    /// A QoS 2 message came from the client. A store learns of it with [`Session::note_received`].
     pub fn receive_qos2(&mut self, packet_id: PacketId) -> Received2 {
         match self.received.binary_search(&packet_id) {
             Ok(_) => Received2::Duplicate,
             Err(index) => {
                 self.received.insert(index, packet_id);
-                self.note(Change::InboundReceived(packet_id));
                 Received2::Fresh
             }
+        }
+    }
+
+    /// The QoS 2 message with this identifier is about to be stored. Not noted before: a store that knew the
+    /// identifier and not the message would take the message for a duplicate after a crash, and lose it.
+    pub fn note_received(&mut self, packet_id: PacketId) {
+        if self.received.binary_search(&packet_id).is_ok() {
+            self.note(Change::InboundReceived(packet_id));
         }
     }
 

@@ -123,7 +123,7 @@ pub enum Change {
     Acknowledged(PacketId),
     /// PUBREC came: only PUBREL is left to send.
     Received(PacketId),
-    /// A QoS 2 message came from the client.
+    /// A QoS 2 message came from the client and is stored.
     InboundReceived(PacketId),
     /// The client released it, or it was refused.
     InboundReleased(PacketId),

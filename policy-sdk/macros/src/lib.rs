@@ -4,8 +4,8 @@ use proc_macro::{Delimiter, Group, TokenStream, TokenTree};
 
 /// The hooks an author may write, with the interface that exports each.
 const HOOKS: [(&str, &str); 6] = [
-    ("on_connect", "connect"),
-    ("on_refresh", "connect"),
+    ("on_connect", "asking"),
+    ("on_refresh", "asking"),
     ("on_publish", "publish"),
     ("on_subscribe", "subscribe"),
     ("on_message", "content"),

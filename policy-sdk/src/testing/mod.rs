@@ -38,9 +38,10 @@ use std::fmt;
 use std::rc::Rc;
 use std::time::Duration;
 
-use crate::bindings::host::sluice::policy::types::{
-    Answer, ConnectOutcome, Effect, Event, Message, PasswordCheck,
+use crate::bindings::host::sluice::policy::services::{
+    Answer, ConnectOutcome, Effect, HttpRequest, HttpResponse, TokenCheck, VerifiedToken,
 };
+use crate::bindings::host::sluice::policy::types::{Event, Message, PasswordCheck};
 use crate::connect::{Connect, Refresh, RefreshRequest};
 use crate::content::{Content, ContentRequest};
 use crate::export;
@@ -50,7 +51,7 @@ use crate::publish::{Publish, PublishRequest};
 use crate::subscribe::{Subscribe, SubscribeRequest};
 
 pub use double::SessionAction;
-pub use requests::{Client, certificate, client, message, publish, subscribe};
+pub use requests::{Client, certificate, client, message, publish, response, subscribe};
 pub use session::Session;
 
 pub(crate) mod double;
@@ -60,16 +61,27 @@ mod session;
 
 /// Whether a password fits a hash.
 type Fits = dyn Fn(&str, &[u8]) -> bool;
+/// What a service says.
+type Services = dyn Fn(&HttpRequest) -> Result<HttpResponse, String>;
+/// The claims of a token of an issuer, with the seconds it is good for, or what is wrong with it.
+type Tokens = dyn Fn(&str, &[u8]) -> Result<(serde_json::Value, u32), String>;
 
 /// A policy at work, with a broker played around it.
 pub struct Tested<P> {
     policy: P,
     world: Rc<RefCell<double::World>>,
     fits: Box<Fits>,
-    responses: RefCell<VecDeque<Option<Vec<u8>>>>,
+    services: Box<Services>,
+    tokens: Box<Tokens>,
+    asked: RefCell<Vec<HttpRequest>>,
+    challenges: RefCell<Vec<Vec<u8>>>,
+    respond: Box<Respond>,
     failure: Option<String>,
     passwords_checked: Cell<usize>,
 }
+
+/// A client's answer to a challenge; `None`: it does not answer.
+type Respond = dyn Fn(&[u8]) -> Option<Option<Vec<u8>>>;
 
 /// Loads a policy as the broker does: makes it from these settings and runs its self-test. Until
 /// [`Tested::passwords`] says otherwise no password fits.
@@ -88,7 +100,11 @@ pub fn policy<P: Policy>(settings: serde_json::Value) -> Result<Tested<P>, Strin
         policy,
         world,
         fits: Box::new(|_, _| false),
-        responses: RefCell::default(),
+        services: Box::new(|request| Err(format!("there is no service `{}`", request.service))),
+        tokens: Box::new(|_, _| Err("nobody signed it".to_owned())),
+        asked: RefCell::default(),
+        challenges: RefCell::default(),
+        respond: Box::new(|_| None),
         failure: None,
         passwords_checked: Cell::new(0),
     })
@@ -107,12 +123,44 @@ impl<P: Policy> Tested<P> {
     /// Says how a client answers to challenges, in order.
     #[must_use]
     pub fn responses<T: AsRef<[u8]>>(self, responses: impl IntoIterator<Item = T>) -> Self {
-        let responses = responses
+        let responses: VecDeque<_> = responses
             .into_iter()
             .map(|data| Some(data.as_ref().to_vec()))
             .collect();
+        let responses = RefCell::new(responses);
         Self {
-            responses: RefCell::new(responses),
+            respond: Box::new(move |_| responses.borrow_mut().pop_front()),
+            ..self
+        }
+    }
+
+    /// Says how a client answers to each challenge; `None`: it goes away.
+    #[must_use]
+    pub fn responding(self, respond: impl Fn(&[u8]) -> Option<Vec<u8>> + 'static) -> Self {
+        Self {
+            respond: Box::new(move |challenge| respond(challenge).map(Some)),
+            ..self
+        }
+    }
+
+    /// Says what services answer, see [`response`]; an error is one that cannot be reached. Without this none can.
+    #[must_use]
+    pub fn services(self, answer: impl Fn(&HttpRequest) -> Result<HttpResponse, String> + 'static) -> Self {
+        Self {
+            services: Box::new(answer),
+            ..self
+        }
+    }
+
+    /// Says which tokens of which issuer are right: their claims and the seconds they are good for, or what is wrong.
+    /// Without this all are wrong.
+    #[must_use]
+    pub fn tokens(
+        self,
+        check: impl Fn(&str, &[u8]) -> Result<(serde_json::Value, u32), String> + 'static,
+    ) -> Self {
+        Self {
+            tokens: Box::new(check),
             ..self
         }
     }
@@ -228,6 +276,16 @@ impl<P: Policy> Tested<P> {
         self.world.borrow().actions.len()
     }
 
+    /// The requests the policy has made to services, oldest first.
+    pub fn http_requests(&self) -> Vec<HttpRequest> {
+        self.asked.borrow().clone()
+    }
+
+    /// What the policy has sent to clients in AUTH packets, oldest first.
+    pub fn challenges(&self) -> Vec<Vec<u8>> {
+        self.challenges.borrow().clone()
+    }
+
     /// How many passwords the policy had checked.
     pub fn passwords_checked(&self) -> usize {
         self.passwords_checked.get()
@@ -254,10 +312,26 @@ impl<P: Policy> Tested<P> {
                 self.passwords_checked.set(self.passwords_checked.get() + 1);
                 Answer::Password((self.fits)(&hash, &password))
             }
-            Effect::Challenge(_) => match self.responses.borrow_mut().pop_front() {
-                Some(data) => Answer::Response(data),
-                None => Answer::Failed("the client does not answer".to_owned()),
-            },
+            Effect::Challenge(data) => {
+                let response = (self.respond)(&data);
+                self.challenges.borrow_mut().push(data);
+                match response {
+                    Some(data) => Answer::Response(data),
+                    None => Answer::Failed("the client does not answer".to_owned()),
+                }
+            }
+            Effect::Http(request) => {
+                let answer = (self.services)(&request);
+                self.asked.borrow_mut().push(request);
+                answer.map_or_else(Answer::Failed, Answer::Http)
+            }
+            Effect::VerifyJwt(TokenCheck { issuer, token }) => {
+                let verdict = (self.tokens)(&issuer, &token);
+                Answer::Token(verdict.map(|(claims, expires_in_seconds)| VerifiedToken {
+                    claims: claims.to_string(),
+                    expires_in_seconds,
+                }))
+            }
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Clients, messages and subscriptions as a test writes them.
 
-use crate::bindings::host::sluice::policy::types as wit;
+use crate::bindings::host::sluice::policy::{services::HttpResponse, types as wit};
 use crate::connect::RefreshRequest;
 use crate::publish::PublishRequest;
 use crate::reason::QoS;
@@ -231,5 +231,14 @@ pub fn message(topic: &str, payload: impl AsRef<[u8]>) -> Message {
         response_topic: None,
         correlation_data: None,
         user_properties: Vec::new(),
+    }
+}
+
+/// What a service says: this status, and a value as JSON.
+pub fn response(status: u16, body: serde_json::Value) -> HttpResponse {
+    HttpResponse {
+        status,
+        content_type: Some("application/json".to_owned()),
+        body: body.to_string().into_bytes(),
     }
 }

@@ -12,7 +12,7 @@ pub use disk::Disk;
 pub(crate) use disk::FileDisk;
 pub(crate) use lookup::{Lookup, LookupError};
 pub(crate) use tables::{
-    FACTS, FORMAT_VERSION, MESSAGES, Meta, MetaError, PROGRESS, RECIPIENTS, RETAINED, SESSIONS,
+    FACTS, FORMAT_VERSION, MESSAGES, META, Meta, MetaError, PROGRESS, RECIPIENTS, RETAINED, SESSIONS,
     SUBSCRIPTIONS, make_all,
 };
 
@@ -29,7 +29,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 const CACHE_BYTES: usize = 32 << 20;
 /// Redb may panic when a file was changed behind its back. That must not end the broker, so each panic is caught; what
 /// has panicked is not touched any more, not even to drop it, because that may panic again. So few are left behind.
-const PANICS_MAX: u32 = 8;
+const PANICS_MAX: u32 = 32;
 
 /// A database that can be opened again when its disk fails.
 pub(crate) struct Engine {
@@ -37,6 +37,8 @@ pub(crate) struct Engine {
     observer: Arc<dyn Observer>,
     trust: Trust,
     panics: AtomicU32,
+    /// Somebody waits for those who read to let go of the database, which fails.
+    is_wanted: AtomicBool,
     /// `None` between a failure and the next attempt, and after the end.
     opened: RwLock<Option<Opened>>,
 }
@@ -99,6 +101,7 @@ impl Engine {
             observer,
             trust,
             panics: AtomicU32::new(0),
+            is_wanted: AtomicBool::new(false),
             opened: RwLock::new(None),
         }
     }
@@ -111,11 +114,28 @@ impl Engine {
 
     /// Leaves the database as its disk has it and opens it anew.
     pub(crate) fn reopen(&self) -> Result<(), Fault> {
+        self.is_wanted.store(true, Ordering::Relaxed);
         let mut opened = self.opened.write();
+        self.is_wanted.store(false, Ordering::Relaxed);
         self.close(opened.take());
         self.forget_cached()?;
         *opened = Some(self.opened()?);
         Ok(())
+    }
+
+    /// Opens it anew if it has panicked.
+    pub(crate) fn recover(&self) -> Result<(), Fault> {
+        let opened = self.opened.read();
+        let is_usable = opened
+            .as_ref()
+            .is_some_and(|opened| !opened.has_panicked.load(Ordering::Acquire));
+        drop(opened);
+        if is_usable { Ok(()) } else { self.reopen() }
+    }
+
+    /// Whether who reads for long had better end, so that what fails can be opened anew.
+    pub(crate) fn is_wanted(&self) -> bool {
+        self.is_wanted.load(Ordering::Relaxed)
     }
 
     /// Before it is opened, if what the system remembers of the disk may not be there.

@@ -9,5 +9,10 @@ mod run;
 mod world;
 
 pub use dice::Dice;
-pub use plate::{Plate, Trouble};
-pub use run::{Kind, Tally, block_on, run};
+pub use plate::{Braked, Plate, Trouble};
+pub use run::{Kind, Tally, run};
+
+/// Waits for a future on this thread.
+pub fn block_on<F: Future>(future: F) -> F::Output {
+    crate::park::block_on(future)
+}

@@ -45,6 +45,17 @@ struct Inner {
     happened: u64,
 }
 
+/// A disk whose syncs are held up.
+#[derive(Debug)]
+pub struct Braked(Arc<Brake>);
+
+impl Drop for Braked {
+    fn drop(&mut self) {
+        *self.0.on.lock() = false;
+        self.0.off.notify_all();
+    }
+}
+
 /// What is to go wrong, after so many more operations that change something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Trouble {
@@ -101,15 +112,11 @@ impl Plate {
         )
     }
 
-    /// From now on, syncs take until [`Plate::release`].
-    pub fn brake(&self) {
+    /// Holds up syncs as long as what is returned lives.
+    #[must_use = "syncs go on when it is dropped"]
+    pub fn brake(&self) -> Braked {
         *self.1.on.lock() = true;
-    }
-
-    /// Lets syncs go on.
-    pub fn release(&self) {
-        *self.1.on.lock() = false;
-        self.1.off.notify_all();
+        Braked(Arc::clone(&self.1))
     }
 
     /// What is on it now.

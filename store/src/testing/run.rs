@@ -8,6 +8,7 @@ use crate::engine::Trust;
 use crate::journal::Health;
 use crate::observer::{Committed, Observer};
 use crate::options::{Durability, Options};
+use crate::park::block_on;
 use crate::recovered::Recovered;
 use crate::store::{Store, Submission};
 use crate::ticket::{InDoubt, Ticket};
@@ -15,8 +16,6 @@ use parking_lot::Mutex;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, Sender};
-use std::task::{Context, Poll, Wake, Waker};
-use std::thread::{self, Thread};
 use std::time::Duration;
 
 /// What goes wrong in a run.
@@ -32,16 +31,19 @@ pub enum Kind {
     BitFlips,
     /// The same, opened as after a start that ended in the middle: the file is not trusted.
     BitFlipsChecked,
+    /// The same, repaired. Writes files to the directory for temporary ones.
+    Repairs,
 }
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::PowerLoss,
         Self::FailedSync,
         Self::DiskFull,
         Self::BitFlips,
         Self::BitFlipsChecked,
+        Self::Repairs,
     ];
 }
 
@@ -53,6 +55,7 @@ impl fmt::Display for Kind {
             Self::DiskFull => "disk-full",
             Self::BitFlips => "bit-flips",
             Self::BitFlipsChecked => "bit-flips-checked",
+            Self::Repairs => "repairs",
         })
     }
 }
@@ -87,6 +90,7 @@ pub fn run(kind: Kind, seed: u64) -> Result<Tally, String> {
     match kind {
         Kind::BitFlips => return flips::run(seed, Trust::File),
         Kind::BitFlipsChecked => return flips::run(seed, Trust::Nothing),
+        Kind::Repairs => return flips::repairs(seed),
         Kind::PowerLoss | Kind::FailedSync | Kind::DiskFull => {}
     }
     let mut run = Run::new(kind, seed)?;
@@ -207,7 +211,7 @@ impl Run {
                 after: self.dice.below(16),
                 more: self.dice.below(3),
             }),
-            Kind::DiskFull | Kind::BitFlips | Kind::BitFlipsChecked => None,
+            Kind::DiskFull | Kind::BitFlips | Kind::BitFlipsChecked | Kind::Repairs => None,
         }
     }
 
@@ -368,26 +372,5 @@ impl Run {
             message: &message(seq),
             recipients,
         });
-    }
-}
-
-struct Unpark(Thread);
-
-impl Wake for Unpark {
-    fn wake(self: Arc<Self>) {
-        self.0.unpark();
-    }
-}
-
-/// Waits for a future on this thread.
-pub fn block_on<F: Future>(future: F) -> F::Output {
-    let mut future = std::pin::pin!(future);
-    let waker = Waker::from(Arc::new(Unpark(thread::current())));
-    let mut context = Context::from_waker(&waker);
-    loop {
-        if let Poll::Ready(output) = future.as_mut().poll(&mut context) {
-            return output;
-        }
-        thread::park();
     }
 }

@@ -104,6 +104,23 @@ pub(super) fn record(number: u64, dice: &mut Dice) -> SessionRecord {
 }
 
 impl World {
+    /// Whether all it has is in the other, as it is there. Queues may have what was sent already.
+    pub(super) fn is_part_of(&self, other: &Self) -> bool {
+        let sessions = self.sessions.iter().all(|(number, client)| {
+            let whole = other.sessions.get(number);
+            whole.is_some_and(|whole| {
+                let mut subscriptions = client.subscriptions.iter();
+                client.record == whole.record
+                    && subscriptions.all(|(filter, granted)| whole.subscriptions.get(filter) == Some(granted))
+            })
+        });
+        let mut retained = self.retained.iter();
+        let mut facts = self.facts.iter();
+        sessions
+            && retained.all(|(topic, seq)| other.retained.get(topic) == Some(seq))
+            && facts.all(|(key, value)| other.facts.get(key) == Some(value))
+    }
+
     /// What a store has; with damage allowed, messages that it says it cannot read count as read.
     pub(super) fn of(store: &Store, recovered: &Recovered, damaged: Damage) -> Result<Self, String> {
         let mut world = Self::default();

@@ -43,6 +43,13 @@ fn a_damaged_store_that_is_not_trusted_is_refused_or_says_what_it_cannot_read() 
 }
 
 #[test]
+fn a_repair_keeps_nothing_that_was_not_written() {
+    silence_redb();
+    let tally = all(Kind::Repairs);
+    assert!(tally.compared > SEEDS, "{tally:?}");
+}
+
+#[test]
 fn a_damaged_store_that_is_trusted_gives_nothing_that_was_not_written() {
     // Redb aborts when what it keeps of its free pages is damaged in certain ways. The next start does not trust the
     // file then, which the test above covers with the same seeds.

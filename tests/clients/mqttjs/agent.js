@@ -1,9 +1,11 @@
 // One MQTT.js client, told what to do by its argument and its standard input.
 //
 // The argument is a JSON object: role ("subscriber" or "publisher"), host, port, version, client_id, topic, qos,
-// retain, and perhaps username, password, will. A publisher publishes each line of its input. At the end of the input
-// the client disconnects. What happens is told on standard output, one JSON object for each event.
+// retain, and perhaps username, password, will, tls (paths: authority, certificate, key). A publisher publishes each
+// line of its input. At the end of the input the client disconnects. What happens is told on standard output, one JSON
+// object for each event.
 
+import { readFileSync } from 'node:fs'
 import { createInterface } from 'node:readline'
 import mqtt from 'mqtt'
 
@@ -13,10 +15,18 @@ function tell(event, details) {
   process.stdout.write(JSON.stringify({ event, ...details }) + '\n')
 }
 
+const read = (path) => path && readFileSync(path)
+const tls = options.tls && {
+  ca: read(options.tls.authority),
+  cert: read(options.tls.certificate),
+  key: read(options.tls.key),
+}
+
 const client = mqtt.connect({
   host: options.host,
   port: options.port,
-  protocol: 'mqtt',
+  protocol: tls ? 'mqtts' : 'mqtt',
+  ...tls,
   protocolId: options.version === '3.1' ? 'MQIsdp' : 'MQTT',
   protocolVersion: { '3.1': 3, '3.1.1': 4, '5.0': 5 }[options.version],
   clientId: options.client_id,

@@ -1,7 +1,7 @@
 """One Eclipse Paho client, told what to do by its argument and its standard input.
 
 The argument is a JSON object: role ("subscriber" or "publisher"), host, port, version, client_id, topic, qos, retain,
-and perhaps username, password, will. A publisher publishes each line of its input. At the end of the input the client
+and perhaps username, password, will, tls (paths: authority, certificate, key). A publisher publishes each line of its input. At the end of the input the client
 disconnects. What happens is told on standard output, one JSON object for each event.
 """
 
@@ -31,6 +31,9 @@ class Agent:
         )
         if "username" in options:
             self.client.username_pw_set(options["username"], options["password"])
+        if "tls" in options:
+            tls = options["tls"]
+            self.client.tls_set(tls["authority"], tls.get("certificate"), tls.get("key"))
         if "will" in options:
             will = options["will"]
             self.client.will_set(will["topic"], will["payload"], will["qos"], will["retain"])

@@ -48,6 +48,19 @@ pub struct Options {
     pub retain: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub will: Option<Will>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls: Option<Tls>,
+}
+
+/// Files for an encrypted connection.
+#[derive(Clone, Debug, Serialize)]
+pub struct Tls {
+    /// What the broker's certificate must come from.
+    pub authority: PathBuf,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<PathBuf>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key: Option<PathBuf>,
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -72,6 +85,14 @@ impl Options {
             qos: 1,
             retain: false,
             will: None,
+            tls: None,
+        }
+    }
+
+    pub fn tls(self, tls: Tls) -> Self {
+        Self {
+            tls: Some(tls),
+            ..self
         }
     }
 
@@ -238,6 +259,14 @@ impl Agent {
         }
     }
 
+    /// Nothing must come of the connection, however the client puts it.
+    pub fn gets_nowhere(mut self) {
+        match self.next() {
+            None | Some(Event::Refused(_) | Event::Disconnected) => {}
+            Some(other) => self.fail(&format!("{other:?} instead of a failure")),
+        }
+    }
+
     /// The code of the SUBACK.
     pub fn subscription(&mut self) -> u64 {
         loop {
@@ -337,14 +366,14 @@ impl Drop for Agent {
     }
 }
 
-const REMEDY: &str = "`.ci/clients` installs the clients these tests need";
+pub const REMEDY: &str = "`.ci/clients` installs the clients these tests need";
 
 /// The client tests need software that cargo does not bring.
-fn require(path: &Path) {
+pub fn require(path: &Path) {
     assert!(path.exists(), "{} is missing; {REMEDY}", path.display());
 }
 
-fn tests_dir() -> PathBuf {
+pub fn tests_dir() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
 }
 

@@ -1,12 +1,15 @@
 //! Real clients against the broker: every client in every version it speaks does everything in `plain.rs` and
-//! `judged.rs`.
+//! `judged.rs`, and those that have TLS what is in `encrypted.rs`; `openssl` and sslyze look at TLS alone.
 //!
 //! Run with `cargo test -p sluice-tests --features real-clients --test clients`; `.ci/clients` installs what is needed.
 
 mod agent;
+mod encrypted;
 mod judged;
 mod mosquitto;
+mod openssl;
 mod plain;
+mod profile;
 
 use agent::{Agent, Kind, Options, Role};
 use std::net::SocketAddr;
@@ -63,6 +66,29 @@ macro_rules! every_client {
             }
         )+
     };
+}
+
+macro_rules! every_client_with_tls {
+    ($($client:ident: $kind:ident $version:literal;)+) => {
+        $(
+            mod $client {
+                use crate::{Case, agent::Kind};
+                every_scenario! { Case { kind: Kind::$kind, version: $version };
+                    encrypted: a_client_is_named_by_its_certificate
+                        a_client_without_a_certificate_gets_nowhere a_client_that_was_revoked_gets_nowhere;
+                }
+            }
+        )+
+    };
+}
+
+every_client_with_tls! {
+    mosquitto_v311_tls: Mosquitto "3.1.1";
+    mosquitto_v5_tls: Mosquitto "5.0";
+    paho_v311_tls: Paho "3.1.1";
+    paho_v5_tls: Paho "5.0";
+    mqttjs_v311_tls: MqttJs "3.1.1";
+    mqttjs_v5_tls: MqttJs "5.0";
 }
 
 every_client! {

@@ -40,6 +40,12 @@ pub fn command(options: &Options) -> Command {
     if let (Some(name), Some(password)) = (&options.username, &options.password) {
         command.args(["-u", name, "-P", password]);
     }
+    if let Some(tls) = &options.tls {
+        command.arg("--cafile").arg(&tls.authority);
+        for (option, path) in [("--cert", &tls.certificate), ("--key", &tls.key)] {
+            command.args(path.iter().flat_map(|path| [option.as_ref(), path.as_os_str()]));
+        }
+    }
     if let Some(will) = &options.will {
         command.args(["--will-topic", &will.topic, "--will-payload", &will.payload]);
         command.args(["--will-qos", &will.qos.to_string()]);

@@ -1,6 +1,7 @@
-//! The ways into the broker, and who guards them: load balancers in front of it.
+//! The ways into the broker, and who guards them: load balancers in front of it, WebSocket.
 
 mod proxy;
+mod websocket;
 
 use sluice_tests::broker::Broker;
 use sluice_tests::guests;

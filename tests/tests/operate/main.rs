@@ -2,6 +2,7 @@
 
 mod bans;
 mod client_limits;
+mod kept;
 mod limits;
 
 use serde_json::Value;

@@ -1,12 +1,16 @@
 //! Policies as an operator meets them: loaded into a running broker by the command line, a watched directory or
 //! SIGHUP; replaced under live clients; refused when they are broken; contained when they are hostile.
 
+mod asking;
+mod credentials;
+mod examples;
 mod hostile;
 mod load;
 mod quarantine;
 mod refused;
 mod storm;
 mod swap;
+mod waiting;
 mod watched;
 
 use sluice_tests::broker::Broker;

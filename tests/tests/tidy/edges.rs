@@ -38,6 +38,16 @@ fn in_tests(source: &Source, code: &str, index: usize) -> bool {
 }
 
 #[test]
+fn the_store_knows_messages_and_neither_the_broker_nor_a_runtime() {
+    let known = dependencies(&source::root().join("store"), "dependencies");
+    let outside = known.iter().find(|name| {
+        let ours = name.starts_with("sluice") && *name != "sluice-mqtt";
+        ours || ["tokio", "wasmtime"].contains(&name.as_str())
+    });
+    assert_eq!(outside, None, "whoever waits brings a waker");
+}
+
+#[test]
 fn the_sdk_does_not_know_the_broker() {
     const BROKER: &[&str] = &["sluice", "sluice-mqtt", "tokio", "wasmtime"];
     for package in ["policy-sdk", "policy-sdk/macros"] {
@@ -98,8 +108,18 @@ const CONFINED: &[Confined] = &[
     },
     Confined {
         words: &["rustls", "tokio_rustls", "x509_parser"],
-        to: &["broker/src/net/tls"],
-        because: "one place decides how connections are encrypted",
+        to: &["broker/src/net/tls", "broker/src/policy/effects/"],
+        because: "one place decides how connections are encrypted; services that policies ask have their own keys",
+    },
+    Confined {
+        words: &["hyper", "hyper_rustls", "hyper_util", "http_body_util"],
+        to: &["broker/src/policy/effects/"],
+        because: "policies ask services; nothing else of the broker speaks HTTP",
+    },
+    Confined {
+        words: &["jsonwebtoken"],
+        to: &["broker/src/policy/effects/token/"],
+        because: "tokens are checked in one place",
     },
     Confined {
         words: &[
@@ -116,13 +136,29 @@ const CONFINED: &[Confined] = &[
         because: "only these two talk to the outside",
     },
     Confined {
+        words: &["landlock"],
+        to: &["broker/src/confinement"],
+        because: "one place decides what the process gives up",
+    },
+    Confined {
+        words: &["tungstenite"],
+        to: &["broker/src/net/websocket"],
+        because: "one place knows how frames look",
+    },
+    Confined {
         words: &["tikv_jemalloc_ctl", "tikv_jemallocator"],
         to: &["broker/src/memory"],
         because: "the allocator can be replaced",
     },
     Confined {
         words: &["redb"],
-        to: &["broker/src/store/disk"],
+        to: &[
+            "store/src/engine/",
+            "store/src/recovery",
+            "store/src/care/",
+            "store/src/testing/",
+            "store/src/lib.rs",
+        ],
         because: "the store's engine can be replaced",
     },
 ];
@@ -130,7 +166,8 @@ const CONFINED: &[Confined] = &[
 #[test]
 fn what_is_confined_stays_where_it_belongs() {
     let mut found = Vec::new();
-    for source in source::rust().filter(|source| source.path.starts_with("broker/src/")) {
+    let ours = ["broker/src/", "store/src/"];
+    for source in source::rust().filter(|source| ours.iter().any(|src| source.path.starts_with(src))) {
         let code = source.code();
         for confined in CONFINED {
             if confined.to.iter().any(|place| source.path.starts_with(place)) {
@@ -159,13 +196,14 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     // A configuration names capabilities, which the host declares.
     ("config", &["network", "policy"]),
     ("network", &[]),
-    ("policy", &["event"]),
+    ("policy", &["event", "network"]),
     ("store", &["event"]),
     ("cluster", &["event"]),
     ("throttle", &["event"]),
     ("log", &["event"]),
     ("metrics", &[]),
     ("memory", &[]),
+    ("pulse", &[]),
     // `report` turns what the parts know into events, so that those need not know the parts.
     (
         "hub",
@@ -176,7 +214,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     (
         "net",
         &[
-            "config", "event", "hub", "memory", "metrics", "network", "policy", "report", "throttle",
+            "config", "event", "hub", "memory", "metrics", "network", "policy", "pulse", "report", "throttle",
         ],
     ),
 ];

@@ -3,7 +3,7 @@
 use crate::{broker_with, open};
 use sluice_tests::authority::{Authority, Credentials, wanted};
 use sluice_tests::broker::Broker;
-use sluice_tests::packet::{BOTH, V5, V311, Version, connect};
+use sluice_tests::packet::{BOTH, V5, V311, Version, connect, publish};
 use sluice_tests::peer::Peer;
 use sluice_tests::property::Property;
 use sluice_tests::reply::ConnAck;
@@ -155,4 +155,40 @@ fn the_client_identifier_can_be_bound_to_the_certificate() {
         listed.contains("pump-1") && !listed.contains("sluice-"),
         "{listed}"
     );
+}
+
+#[test]
+fn a_fleet_needs_no_policy_of_its_own_and_no_passwords() {
+    let (identity, authority) = (Identity::new(), Authority::new("Fleet"));
+    let toml = r#"
+        [[listener]]
+        name = "secure"
+        address = "127.0.0.1:0"
+        [listener.tls]
+        certificate = "chain.pem"
+        key = "key.pem"
+        client_certificates = "required"
+        client_ca = "ca.pem"
+        identity = "cn"
+        [policy.users.settings]
+        by_certificate = "cn"
+        rules = [{ allow = "publish", topic = "sensors/%u/#" }]
+    "#;
+    let broker = Broker::with_files(
+        toml,
+        &[
+            ("chain.pem", identity.certificate_pem.as_bytes()),
+            ("key.pem", identity.key_pem.as_bytes()),
+            ("ca.pem", authority.pem().as_bytes()),
+        ],
+    );
+    let client = identity.client_with(&authority.issue(wanted("pump-1")));
+    let mut peer = open(&broker, &client, V5);
+    peer.send(connect(V5, unique("pump")));
+    let connack = peer.expect_connack();
+    peer.assert(connack.code == 0, "the connection is accepted");
+    for (topic, is_allowed) in [("sensors/pump-1/t", true), ("sensors/pump-2/t", false)] {
+        let reason = peer.try_publish(publish(topic, "21").qos(1));
+        peer.assert((reason < 0x80) == is_allowed, topic);
+    }
 }

@@ -1,6 +1,6 @@
 //! Several certificates on one listener.
 
-use crate::{broker_with, join};
+use crate::{broker_with, join, turned_away};
 use sluice_tests::broker::Broker;
 use sluice_tests::packet::V5;
 use sluice_tests::tls::{Client, Identity, VERSIONS};
@@ -52,6 +52,13 @@ fn of_certificates_for_one_host_a_client_gets_one_that_it_understands() {
     }
     join(&broker, &old.client_without_ed25519(), V5).ping();
     assert!(!is_trusted(&broker, &modern.client_without_ed25519()));
+}
+
+#[test]
+fn a_client_that_understands_no_certificate_has_nothing_in_common_with_the_listener() {
+    let identity = Identity::named(&["broker.test"], true);
+    let broker = crate::broker(&identity, "");
+    turned_away(&broker, &identity.client_without_ed25519(), "incompatible");
 }
 
 #[test]

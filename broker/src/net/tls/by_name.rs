@@ -67,9 +67,12 @@ impl ByName {
 impl ResolvesServerCert for ByName {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         let understood = hello.signature_schemes();
-        self.candidates(hello.server_name())
-            .find(|certified| certified.key.choose_scheme(understood).is_some())
-            .cloned()
+        let mut candidates = self.candidates(hello.server_name()).peekable();
+        let first = candidates.peek().copied();
+        let chosen = candidates.find(|certified| certified.key.choose_scheme(understood).is_some());
+        // Of one that it does not understand the client is told that the two have nothing in common; of none, that it
+        // may not come in.
+        chosen.or(first).cloned()
     }
 }
 

@@ -12,6 +12,7 @@ mod finding;
 mod handshake;
 mod material;
 mod pem;
+pub(super) mod protocol;
 mod socket;
 mod stored;
 #[cfg(test)]

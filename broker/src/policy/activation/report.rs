@@ -3,7 +3,7 @@
 use super::Slot;
 use crate::policy::Host;
 use crate::policy::set::Policy;
-use crate::policy::spec::CapabilitySet;
+use crate::policy::spec::{CapabilitySet, Resources};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -47,6 +47,10 @@ pub struct PolicyStatus {
     pub hooks: Vec<&'static str>,
     /// What it is granted.
     pub capabilities: CapabilitySet,
+    /// The services and issuers it may ask.
+    pub resources: Resources,
+    /// Instances of it that exist.
+    pub instances: u64,
     /// The generation that brought its module.
     pub generation: u64,
     /// How long the module is in force.
@@ -92,6 +96,8 @@ impl Host {
                 bytes: inspection.bytes,
                 hooks: inspection.hooks.clone(),
                 capabilities: policy.spec.capabilities,
+                resources: policy.spec.resources.clone(),
+                instances: policy.holdings().instances.load(Ordering::Relaxed) as u64,
                 generation: slot.activated,
                 active_for: totals.active_for,
                 calls: totals.calls,

@@ -22,6 +22,7 @@ wasmtime::component::bindgen!({
         world everything {
             include sluice:policy/policy-setup@0.1.0;
             include sluice:policy/policy-connect@0.1.0;
+            include sluice:policy/policy-asking@0.1.0;
             include sluice:policy/policy-publish@0.1.0;
             include sluice:policy/policy-subscribe@0.1.0;
             include sluice:policy/policy-content@0.1.0;

@@ -2,10 +2,10 @@
 
 use super::bindings::exports::sluice::policy as exported;
 use super::bindings::sluice::policy::types as wit;
-use super::convert;
 use super::engine::{HOSTCALL_BYTES_MAX, ticks};
 use super::host::{DeadlineExceeded, HostState};
-use super::load::{Program, wrong_type};
+use super::load::{ConnectIndices, Program, wrong_type};
+use super::{convert, convert_asking};
 use crate::policy::actions::Actions;
 use crate::policy::holdings::Holdings;
 use crate::policy::notice::{Fault, FaultKind, PolicyErrorKind};
@@ -25,7 +25,7 @@ use wasmtime::{Store, Trap, WasmBacktrace};
 pub(in crate::policy) struct Instance {
     store: Store<HostState>,
     setup: exported::setup::Guest,
-    connect: Option<exported::connect::Guest>,
+    connect: Option<Connect>,
     publish: Option<exported::publish::Guest>,
     subscribe: Option<exported::subscribe::Guest>,
     content: Option<exported::content::Guest>,
@@ -35,6 +35,12 @@ pub(in crate::policy) struct Instance {
     pub(in crate::policy) calls_left: u32,
     /// Calls since they were last added to the policy's total.
     pub(in crate::policy) calls_uncounted: u32,
+}
+
+/// The connect hooks, of either kind.
+enum Connect {
+    Plain(exported::connect::Guest),
+    Asking(exported::asking::Guest),
 }
 
 /// What an instance is made with, beyond its program.
@@ -130,9 +136,18 @@ impl Instance {
                     .transpose()?
             };
         }
+        let connect = match &program.connect {
+            None => None,
+            Some(ConnectIndices::Plain(indices)) => Some(Connect::Plain(
+                indices.load(&mut store, &instance).map_err(wrong_type)?,
+            )),
+            Some(ConnectIndices::Asking(indices)) => Some(Connect::Asking(
+                indices.load(&mut store, &instance).map_err(wrong_type)?,
+            )),
+        };
         Ok(Self {
             setup: program.setup.load(&mut store, &instance).map_err(wrong_type)?,
-            connect: hook!(connect),
+            connect,
             publish: hook!(publish),
             subscribe: hook!(subscribe),
             content: hook!(content),
@@ -177,11 +192,19 @@ impl Instance {
             Patience::OfPublish => self.allowances.hasty_connect,
         };
         let request = convert::connect_request(request);
-        let answers: Vec<_> = answers.iter().map(convert::answer).collect();
-        run(&mut self.store, allowance, |store| {
-            connect.call_on_connect(store, &request, &answers)
-        })
-        .map(convert::connect_outcome)
+        let store = &mut self.store;
+        match connect {
+            Connect::Plain(connect) => {
+                let answers: Vec<_> = answers.iter().map(convert::answer).collect();
+                let ask = |store: &mut _| connect.call_on_connect(store, &request, &answers);
+                run(store, allowance, ask).map(convert::connect_outcome)
+            }
+            Connect::Asking(connect) => {
+                let answers: Vec<_> = answers.iter().map(convert_asking::answer).collect();
+                let ask = |store: &mut _| connect.call_on_connect(store, &request, &answers);
+                run(store, allowance, ask).map(convert_asking::connect_outcome)
+            }
+        }
     }
 
     pub(in crate::policy) fn refresh(&mut self, subject: &RefreshSubject<'_>) -> CallResult<RefreshOutcome> {
@@ -198,8 +221,9 @@ impl Instance {
             attributes: subject.attributes.to_vec(),
             peer: convert::peer(subject.peer),
         };
-        run(&mut self.store, self.allowances.connect, |store| {
-            connect.call_on_refresh(store, &request)
+        run(&mut self.store, self.allowances.connect, |store| match connect {
+            Connect::Plain(connect) => connect.call_on_refresh(store, &request),
+            Connect::Asking(connect) => connect.call_on_refresh(store, &request),
         })
         .map(convert::refresh_outcome)
     }

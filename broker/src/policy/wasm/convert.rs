@@ -70,6 +70,10 @@ pub(super) fn answer(answer: &host::Answer) -> wit::Answer {
         host::Answer::Failed(text) => wit::Answer::Failed(text.clone()),
         host::Answer::Password(fits) => wit::Answer::Password(*fits),
         host::Answer::Response(data) => wit::Answer::Response(data.clone()),
+        // Whoever exports `connect` has no words to ask for these.
+        host::Answer::Http(_) | host::Answer::Token(_) => {
+            wit::Answer::Failed("an answer to something that was not asked".into())
+        }
     }
 }
 
@@ -109,7 +113,7 @@ fn effect(effect: wit::Effect) -> host::Effect {
     }
 }
 
-fn denial(denial: wit::Denial) -> host::Denial {
+pub(super) fn denial(denial: wit::Denial) -> host::Denial {
     host::Denial {
         reason: denial.reason,
         reason_string: denial.reason_string,
@@ -117,7 +121,7 @@ fn denial(denial: wit::Denial) -> host::Denial {
     }
 }
 
-fn admission(admission: wit::Admission) -> host::Admission {
+pub(super) fn admission(admission: wit::Admission) -> host::Admission {
     host::Admission {
         principal: admission.principal,
         mountpoint: admission.mountpoint,

@@ -1,6 +1,6 @@
 //! What a policy can call: the state of one store and the host's functions.
 
-use super::bindings::sluice::policy::{clock, kv, log, metrics, random, sessions, types};
+use super::bindings::sluice::policy::{clock, kv, log, metrics, random, services, sessions, types};
 use super::convert;
 use super::engine::{thread_cpu_time, ticks};
 use crate::policy::actions::{Actions, SessionAction};
@@ -10,6 +10,7 @@ use crate::policy::reason::disconnect_reason;
 use crate::policy::spec::{Capability, CapabilitySet};
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime};
 use wasmtime::component::{HasSelf, Linker};
 use wasmtime::{ResourceLimiter, StoreLimits, StoreLimitsBuilder, UpdateDeadline};
@@ -41,6 +42,7 @@ impl HostState {
             .memories(MEMORIES_MAX)
             .instances(INSTANCES_MAX)
             .build();
+        holdings.instances.fetch_add(1, Ordering::Relaxed);
         Self {
             holdings,
             actions,
@@ -54,6 +56,12 @@ impl HostState {
             is_muted: false,
             panic_text: None,
         }
+    }
+}
+
+impl Drop for HostState {
+    fn drop(&mut self) {
+        self.holdings.instances.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -151,6 +159,7 @@ impl Deadline {
 pub(super) fn link(linker: &mut Linker<HostState>, capabilities: CapabilitySet) -> wasmtime::Result<()> {
     type Own = HasSelf<HostState>;
     types::add_to_linker::<_, Own>(linker, |state| state)?;
+    services::add_to_linker::<_, Own>(linker, |state| state)?;
     log::add_to_linker::<_, Own>(linker, |state| state)?;
     for capability in capabilities.iter() {
         match capability {
@@ -165,6 +174,8 @@ pub(super) fn link(linker: &mut Linker<HostState>, capabilities: CapabilitySet) 
 }
 
 impl types::Host for HostState {}
+
+impl services::Host for HostState {}
 
 impl log::Host for HostState {
     fn write(&mut self, level: log::Level, message: String) {

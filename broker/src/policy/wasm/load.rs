@@ -29,7 +29,7 @@ pub(in crate::policy) struct Loader {
 pub(in crate::policy) struct Program {
     pub(super) pre: InstancePre<HostState>,
     pub(super) setup: exported::setup::GuestIndices,
-    pub(super) connect: Option<exported::connect::GuestIndices>,
+    pub(super) connect: Option<ConnectIndices>,
     pub(super) publish: Option<exported::publish::GuestIndices>,
     pub(super) subscribe: Option<exported::subscribe::GuestIndices>,
     pub(super) content: Option<exported::content::GuestIndices>,
@@ -39,6 +39,13 @@ pub(in crate::policy) struct Program {
     pub(in crate::policy) compile_took: Duration,
     /// A module cache that failed, for the log.
     pub(in crate::policy) cache_problem: Option<String>,
+}
+
+/// Where a module's connect hooks are: policies that ask services have an interface of their own, and those made before
+/// it existed go on with the one they have.
+pub(super) enum ConnectIndices {
+    Plain(exported::connect::GuestIndices),
+    Asking(exported::asking::GuestIndices),
 }
 
 /// What a module is and wants.
@@ -52,6 +59,8 @@ pub struct Inspection {
     pub is_component: bool,
     /// The hook interfaces it exports, of `connect`, `publish`, `subscribe`, `content` and `events`.
     pub hooks: Vec<&'static str>,
+    /// Whether its connect hooks are those of policies that ask services, `asking` rather than `connect`.
+    pub asks: bool,
     /// The capabilities it imports.
     pub capabilities: CapabilitySet,
     /// Whether it was made with a WASI toolchain.
@@ -142,9 +151,18 @@ impl Loader {
                     .transpose()?
             };
         }
+        let connect = match inspection.hooks.contains(&"connect") {
+            false => None,
+            true if inspection.asks => Some(ConnectIndices::Asking(
+                exported::asking::GuestIndices::new(&pre).map_err(wrong_type)?,
+            )),
+            true => Some(ConnectIndices::Plain(
+                exported::connect::GuestIndices::new(&pre).map_err(wrong_type)?,
+            )),
+        };
         Ok(Program {
             setup: exported::setup::GuestIndices::new(&pre).map_err(wrong_type)?,
-            connect: hook!(connect),
+            connect,
             publish: hook!(publish),
             subscribe: hook!(subscribe),
             content: hook!(content),
@@ -209,7 +227,7 @@ fn check(
         }
         let unknown = || PolicyErrorKind::UnknownImport(printable(import));
         let interface = interface_name(import)?.ok_or_else(unknown)?;
-        if !matches!(interface, "types" | "log") {
+        if !matches!(interface, "types" | "services" | "log") {
             let capability: Capability = interface.parse().map_err(|_| unknown())?;
             if !granted.contains(capability) {
                 return Err(PolicyErrorKind::NotGranted(capability));
@@ -219,13 +237,18 @@ fn check(
     }
     let mut has_setup = false;
     let mut hooks = Vec::new();
+    let mut asks = false;
     for (export, _) in ty.exports(engine) {
         let known = ["connect", "publish", "subscribe", "content", "events"];
         match interface_name(export)? {
             Some("setup") => has_setup = true,
+            Some("asking") => asks = true,
             Some(name) => hooks.extend(known.into_iter().find(|hook| *hook == name)),
             None => {}
         }
+    }
+    if asks && !hooks.contains(&"connect") {
+        hooks.push("connect");
     }
     if !has_setup {
         return Err(PolicyErrorKind::NoSetup);
@@ -238,6 +261,7 @@ fn check(
         bytes: wasm.len(),
         is_component: wasm.get(4) == Some(&0x0d),
         hooks,
+        asks,
         capabilities,
         wasi,
     })

@@ -3,6 +3,7 @@
 mod bindings;
 mod call;
 mod convert;
+mod convert_asking;
 mod engine;
 mod host;
 mod inert_wasi;

@@ -110,6 +110,7 @@ fn a_session_that_is_not_durable_notes_nothing_and_has_no_places() {
     let mut session = session(LIMITS);
     assert_eq!(session.place(NonZeroU64::MIN), None);
     let _ = session.receive_qos2(id(1));
+    session.note_received(id(1));
     assert_eq!(session.take_changes().count(), 0);
 }
 
@@ -259,7 +260,13 @@ impl Twins {
                 self.both(|session| session.pubrec(at(session, index), reason));
             }
             Op::PubComp(index) => self.both(|session| session.pubcomp(at(session, index))),
-            Op::Inbound(packet_id) => self.both(|session| session.receive_qos2(id(packet_id))),
+            Op::Inbound(packet_id) => self.both(|session| {
+                let received = session.receive_qos2(id(packet_id));
+                if received == Received2::Fresh {
+                    session.note_received(id(packet_id));
+                }
+                received
+            }),
             Op::Release(packet_id) => self.both(|session| session.release(id(packet_id))),
             Op::Reconnect => {
                 self.both(Session::detach);
