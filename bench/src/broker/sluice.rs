@@ -54,7 +54,7 @@ fn config(policy: &Path, setup: Setup, port: u16, admin: &Path) -> String {
     }
     // Relative paths start from the directory of the configuration.
     if setup.storage == Storage::Disk {
-        text.push_str("data_dir = \"data\"\ndurability = \"always\"\n");
+        text.push_str("data_dir = \"data\"\n");
     }
     let tls = match setup.transport {
         Transport::Tcp => String::new(),
@@ -69,6 +69,9 @@ fn config(policy: &Path, setup: Setup, port: u16, admin: &Path) -> String {
     );
     if setup.queues == Queues::Raised {
         text.push_str("queue_messages_max = 4_000_000\nqueue_bytes_max = \"8 GiB\"\n");
+    }
+    if setup.storage == Storage::Disk {
+        text.push_str("\n[store]\ndurability = \"always\"\n");
     }
     let _ = write!(
         text,
@@ -127,8 +130,8 @@ mod tests {
         });
         let tls = "\ntls = { certificate = \"certificate.pem\", key = \"key.pem\" }\n\n[limits]";
         assert!(both.contains(tls), "{both}");
-        let storage = "data_dir = \"data\"\ndurability = \"always\"\n\n[[listener]]";
-        assert!(both.contains(storage), "{both}");
+        assert!(both.contains("\ndata_dir = \"data\"\n\n[[listener]]"), "{both}");
+        assert!(both.contains("\n[store]\ndurability = \"always\"\n"), "{both}");
     }
 
     #[test]
