@@ -63,6 +63,8 @@ impl Hub {
         }
         self.inner.metrics.queue_messages_current.set(messages);
         self.inner.metrics.queue_bytes_current.set(bytes);
+        let backlog = self.inner.store.backlog_bytes();
+        self.inner.metrics.store.backlog_bytes.set(backlog);
     }
 
     /// Ends the connections of a client id, in every mount point; returns how many there were.
