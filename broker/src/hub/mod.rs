@@ -94,7 +94,7 @@ struct Inner {
 }
 
 impl Hub {
-    /// An empty hub; see [`Hub::recover`].
+    /// An empty hub; see [`Hub::recover_session`].
     pub fn new(limits: Limits, store: Store, metrics: Arc<Metrics>, events: Events) -> Self {
         let retained = Retained::new(&limits);
         let inner = Inner {
