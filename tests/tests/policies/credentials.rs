@@ -24,14 +24,14 @@ fn password_files_of_other_brokers_can_be_kept() {
     let hashes: Vec<String> = HASHES.iter().map(|hash| format!("\"{hash}\"")).collect();
     let config = gated_config(&format!("{{ hashes = [{}] }}", hashes.join(", ")));
     let broker = Broker::with_files(&config, &[("gate.wasm", &guests::wasm("asker"))]);
-    for index in 0..HASHES.len() {
+    for (index, hash) in HASHES.iter().enumerate() {
         let code = |password: &str| {
             let packet = connect(V5, unique("c"))
                 .username(format!("password {index}"))
                 .password(password);
             try_join(&broker, "gate", &packet).1.code
         };
-        assert_eq!((code("secret"), code("Secret")), (0, 0x86), "{}", HASHES[index]);
+        assert_eq!((code("secret"), code("Secret")), (0, 0x86), "{hash}");
     }
 }
 
