@@ -57,6 +57,8 @@ fn session((summary, account): &(ClientSummary, Option<Account>)) -> Value {
             "principal": account.principal,
             "connected_seconds": account.connected_seconds,
             "connected_since_unix_seconds": now.saturating_sub(account.connected_seconds),
+            "read_buffer_bytes": account.read_buffer_bytes,
+            "write_buffer_bytes": account.write_buffer_bytes,
             "limits": limits(account),
         })
     });
@@ -139,6 +141,8 @@ mod tests {
             peer: String::new(),
             listener: String::new(),
             principal: None,
+            read_buffer_bytes: 0,
+            write_buffer_bytes: 0,
         };
         let limits = limits(&account).into_iter();
         let mut limits = limits.filter(|limit| limit["key"] == "messages_in_per_second");

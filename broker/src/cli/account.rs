@@ -54,6 +54,10 @@ fn session_text(session: &Value) -> String {
         format!("{}, {}", amount(waiting, "message"), bytes(size)),
     );
     told("in flight", amount(number(session, "inflight"), "message"));
+    if !connection.is_null() {
+        told("read buffer", bytes(number(connection, "read_buffer_bytes")));
+        told("write buffer", bytes(number(connection, "write_buffer_bytes")));
+    }
     told("in", moved(session, "in"));
     told("out", moved(session, "out"));
     told("throttled in", throttled(session, "in"));
@@ -103,7 +107,10 @@ mod tests {
         let answer = json!({ "client_id": "c", "operator": { "inflight_max": 5 }, "sessions": [{
             "client_id": "c", "mountpoint": "", "online": true, "queue_messages": 1, "queue_bytes": 2048,
             "bytes_in": 1_572_864, "messages_in": 2, "throttled_in_milliseconds": 1500,
-            "connection": { "peer": "192.0.2.1:7", "connected_seconds": 3700, "limits": [limit] },
+            "connection": {
+                "peer": "192.0.2.1:7", "connected_seconds": 3700, "limits": [limit],
+                "read_buffer_bytes": 12, "write_buffer_bytes": 4096,
+            },
         }] });
         let text = show_text(&answer);
         let line = |name: &str| {
@@ -115,6 +122,8 @@ mod tests {
         };
         assert_eq!(line("state"), "state connected for 1 h 1 min");
         assert_eq!(line("queue"), "queue 1 message, 2.0 KiB");
+        assert_eq!(line("read buffer"), "read buffer 12 B");
+        assert_eq!(line("write buffer"), "write buffer 4.0 KiB");
         assert_eq!(line("in  "), "in 1.5 MiB, 2 messages");
         assert_eq!(line("throttled in"), "throttled in 1.5 s");
         assert_eq!(line("throttled out"), "throttled out -");

@@ -243,6 +243,10 @@ The listener, every policy and [limits] have a say in each limit: the strictest 
 and SET BY names the first who says it. What an operator says with `sluice client limits` goes
 before all of them.
 
+The queue holds messages that are not encoded yet, the write buffer what the socket has not taken
+yet, the read buffer what has been read and not handled: the beginning of a packet, or what a limit
+holds back.
+
 Examples:
   sluice client show meter-17
   sluice client show meter-17 --json | jq '.sessions[].connection.limits[] | select(.set_by == \"operator\")'";

@@ -132,6 +132,10 @@ pub struct Account {
     pub listener: String,
     /// Who the policies say it is.
     pub principal: Option<String>,
+    /// Bytes read from its socket and not handled yet: a packet whose end has not come, or what a limit holds back.
+    pub read_buffer_bytes: usize,
+    /// Bytes encoded for it that its socket has not taken yet. Messages that are not encoded are in the queue.
+    pub write_buffer_bytes: usize,
 }
 
 /// What a policy asks for outside of a decision.

@@ -232,7 +232,7 @@ impl<S: Socket> Client<S> {
         Ok(())
     }
 
-    fn account(&self) -> Account {
+    fn account(&mut self) -> Account {
         let mut says = Vec::new();
         let budget = enforced::budget(
             &self.shared,
@@ -249,6 +249,8 @@ impl<S: Socket> Client<S> {
             peer: format!("{}:{}", self.peer.address, self.peer.port),
             listener: self.peer.listener.clone(),
             principal: self.gate.principal().map(str::to_owned),
+            read_buffer_bytes: self.link.input_bytes(),
+            write_buffer_bytes: self.link.conn.output().len(),
         }
     }
 

@@ -4,7 +4,7 @@ use crate::{QUOTA_EXCEEDED, broker, obeyed, publish_at_once, publish_bytes, told
 use serde_json::{Value, json};
 use sluice_tests::broker::Broker;
 use sluice_tests::eventually;
-use sluice_tests::packet::{V5, connect};
+use sluice_tests::packet::{V5, connect, publish};
 
 #[test]
 fn limits_of_one_client_hold_at_once_and_for_its_later_connections_until_they_are_taken_back() {
@@ -145,7 +145,7 @@ fn a_client_that_is_away_is_shown_with_its_session_and_its_limits() {
     client.subscribe("news/#", 1);
     client.leave();
     let mut publisher = broker.client(V5);
-    publisher.publish(sluice_tests::packet::publish("news/today", "x").qos(1));
+    publisher.publish(publish("news/today", "x").qos(1));
     obeyed(&broker, &["client", "limits", "away", "inflight_max=5"]);
     let answer = told(&broker, &["client", "show", "away"]);
     let session = &answer["sessions"][0];
@@ -162,6 +162,38 @@ fn a_client_that_is_away_is_shown_with_its_session_and_its_limits() {
         text.contains("not connected") && text.contains("inflight_max=5"),
         "{text}"
     );
+}
+
+#[test]
+fn what_waits_in_the_buffers_of_a_connection_is_shown() {
+    let broker = broker("limits = { queue_messages_max = 100 }");
+    let (mut client, _) = broker.join(&connect(V5, "slow"));
+    client.subscribe("news/#", 0);
+    let buffer = |name: &str| {
+        let answer = told(&broker, &["client", "show", "slow"]);
+        let bytes = &answer["sessions"][0]["connection"][name];
+        bytes.as_u64().unwrap_or_else(|| panic!("no {name} in {answer}"))
+    };
+    eventually("nothing waits", || {
+        (buffer("read_buffer_bytes"), buffer("write_buffer_bytes")) == (0, 0)
+    });
+    // The beginning of a PUBLISH of 102 bytes.
+    client.send(vec![0x30, 100, 0, 1, b'a']);
+    eventually("what was read waits for the rest", || {
+        buffer("read_buffer_bytes") == 5
+    });
+    // It reads nothing: once the kernel's buffers are full, what is encoded has to wait.
+    let mut publisher = broker.client(V5);
+    eventually("what is encoded waits for the socket", || {
+        for _ in 0..20 {
+            publisher.publish(publish("news/today", vec![b'x'; 64 * 1024]).qos(1));
+        }
+        buffer("write_buffer_bytes") >= 64 * 1024
+    });
+    let text = obeyed(&broker, &["client", "show", "slow"]);
+    for part in ["read buffer", "5 B", "write buffer", "KiB"] {
+        assert!(text.contains(part), "no {part} in\n{text}");
+    }
 }
 
 #[test]
