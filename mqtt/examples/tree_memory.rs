@@ -8,7 +8,7 @@
 )]
 
 use sluice_mqtt::text::Text;
-use sluice_mqtt::topic::{RetainedTree, SubscriptionTree, TopicFilter};
+use sluice_mqtt::topic::{RecentTopics, RetainedTree, SubscriptionTree, TopicFilter};
 use std::hint::black_box;
 use std::num::NonZeroU32;
 use std::ops::ControlFlow;
@@ -111,13 +111,14 @@ fn subscriptions(filter: fn(u32) -> String) {
         inserted = count;
         let memory = resident_bytes().saturating_sub(before);
         let elsewhere = match_nanoseconds(&tree, 1, |_| "bench/fan/in".to_owned());
+        let again = again_nanoseconds(&tree);
         let among = match_nanoseconds(&tree, 4_096, |number| {
             let filter = filter(number.wrapping_mul(2_654_435_761) % count.max(1));
             filter.replace("/#", "/x").replace('+', "x")
         });
         println!(
             "  {count:8} in place: {:6.1} MB, {:7} nodes, insert {inserting:?} (slowest {slowest:?}), match a topic \
-             elsewhere {elsewhere:.0} ns, topics among them {among:.0} ns",
+             elsewhere {elsewhere:.0} ns, 50 topics seen lately {again:.0} ns, topics among them {among:.0} ns",
             megabytes(memory),
             tree.node_count(),
         );
@@ -141,6 +142,21 @@ fn match_nanoseconds(tree: &Tree, topics: u32, topic: impl Fn(u32) -> String) ->
     let started = Instant::now();
     for topic in topics.iter().cycle().take(MATCHES as usize) {
         tree.matches(black_box(topic), &mut |subscribers| {
+            found += subscribers.plain.len()
+        });
+    }
+    black_box(found);
+    started.elapsed().as_secs_f64() * 1e9 / f64::from(MATCHES)
+}
+
+/// 50 publishers, each with a topic of its own, in turn.
+fn again_nanoseconds(tree: &Tree) -> f64 {
+    let topics: Vec<String> = (0..50).map(|number| format!("bench/{number}/t")).collect();
+    let mut recent = RecentTopics::default();
+    let mut found = 0;
+    let started = Instant::now();
+    for topic in topics.iter().cycle().take(MATCHES as usize) {
+        tree.matches_recent(black_box(topic), &mut recent, &mut |subscribers| {
             found += subscribers.plain.len()
         });
     }

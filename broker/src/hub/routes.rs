@@ -11,9 +11,10 @@ use sluice_mqtt::message::Message;
 use sluice_mqtt::packet::{QoS, RetainHandling, SubscriptionOptions};
 use sluice_mqtt::session::SubscriptionIds;
 use sluice_mqtt::text::Text;
-use sluice_mqtt::topic::{SharedGroup, Subscribers, TopicFilter, levels};
+use sluice_mqtt::topic::{RecentTopics, SharedGroup, Subscribers, TopicFilter, levels};
 use sluice_store::Ticket;
 use std::borrow::Cow;
+use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -38,6 +39,11 @@ pub enum SubscribeError {
 }
 
 type Plain<'a> = &'a [(u64, Route)];
+
+thread_local! {
+    /// Where the latest topics of this worker's clients led.
+    static RECENT: Cell<RecentTopics> = Cell::default();
+}
 
 impl Hub {
     /// Subscribes a session, replacing an identical subscription [MQTT-3.8.4-3].
@@ -152,7 +158,8 @@ impl Hub {
         // One matching node, the usual case, needs neither memory nor a search for overlaps.
         let mut first: Option<Plain<'_>> = None;
         let mut more: Vec<Plain<'_>> = Vec::new();
-        routes.matches(message.topic_bytes(), &mut |found: Subscribers<
+        let mut recent = RECENT.take();
+        routes.matches_recent(message.topic_bytes(), &mut recent, &mut |found: Subscribers<
             '_,
             u64,
             Route,
@@ -166,6 +173,7 @@ impl Hub {
                 Some(_) => more.push(found.plain),
             }
         });
+        RECENT.set(recent);
         let Some(first) = first else {
             return round.routed;
         };

@@ -16,6 +16,15 @@ pub(super) struct Edges {
 #[derive(Clone, Copy)]
 pub(super) struct LevelHash(u64);
 
+impl LevelHash {
+    /// One of so many places, a power of two, for what was hashed.
+    #[inline]
+    #[expect(clippy::cast_possible_truncation, reason = "the low bits are as good as any")]
+    pub(super) fn slot(self, places: usize) -> usize {
+        self.0 as usize & (places - 1)
+    }
+}
+
 impl Edges {
     /// Names are short, and each level of each topic is hashed: two multiplications for up to 16 bytes, with secret
     /// keys.

@@ -22,4 +22,4 @@ pub use matching::filter_matches;
 pub use members::{SharedGroup, Subscribers};
 pub use name::{NameError, TopicName};
 pub use retained::RetainedTree;
-pub use tree::SubscriptionTree;
+pub use tree::{RecentTopics, SubscriptionTree};

@@ -3,9 +3,15 @@
 use super::arena::{Arena, NONE};
 use super::edges::{Edges, LevelHash};
 use super::filter::TopicFilter;
-use super::level::{Level, split, split_first};
-use super::members::{Audience, Subscribers};
+use super::level::{Level, split};
+use super::members::Audience;
+use recent::next_version;
 use std::hash::{Hash, RandomState};
+
+mod recent;
+mod walk;
+
+pub use recent::RecentTopics;
 
 /// Subscriptions by filter, matched by topic.
 ///
@@ -28,6 +34,8 @@ pub struct SubscriptionTree<K, V> {
     keys: RandomState,
     subscriptions: usize,
     groups: usize,
+    /// Another number whenever a topic may lead elsewhere than before; no two trees ever have the same.
+    version: u64,
 }
 
 struct Node {
@@ -44,13 +52,6 @@ struct Node {
     exact: u32,
     /// Who subscribed to the filter that goes on with `/#` and ends.
     multi: u32,
-}
-
-/// A topic on its way down: where it is, and the levels that are left.
-struct Way<'a, 't> {
-    at: u32,
-    node: &'a Node,
-    rest: Option<&'t [u8]>,
 }
 
 /// Where in a node a filter ends.
@@ -73,6 +74,7 @@ impl<K: Copy + Eq + Hash, V> SubscriptionTree<K, V> {
             keys: RandomState::new(),
             subscriptions: 0,
             groups: 0,
+            version: next_version(),
         }
     }
 
@@ -108,6 +110,7 @@ impl<K: Copy + Eq + Hash, V> SubscriptionTree<K, V> {
             NONE => {
                 let audience = self.audiences.insert(Audience::Nobody);
                 self.set_audience(node, end, audience);
+                self.version = next_version();
                 audience
             }
             audience => audience,
@@ -130,6 +133,7 @@ impl<K: Copy + Eq + Hash, V> SubscriptionTree<K, V> {
         if audience.is_empty() {
             self.audiences.remove(id);
             self.set_audience(node, end, NONE);
+            self.version = next_version();
             self.prune(node);
         }
         self.groups -= usize::from(change.group);
@@ -143,110 +147,6 @@ impl<K: Copy + Eq + Hash, V> SubscriptionTree<K, V> {
         let (node, end) = self.find(filter.filter())?;
         let audience = self.audiences.get(self.nodes.get(node)?.audience(end))?;
         audience.get(&self.keys, filter.share(), key)
-    }
-
-    /// Visits the subscribers of each filter that matches the topic name, filter by filter.
-    ///
-    /// A session with several matching filters is visited with each of them.
-    pub fn matches<'a>(&'a self, topic: impl AsRef<[u8]>, visit: &mut dyn FnMut(Subscribers<'a, K, V>)) {
-        let topic = topic.as_ref();
-        // [MQTT-4.7.2-1]: holds for the first level only.
-        let mut wildcards = !topic.starts_with(b"$");
-        let Some(root) = self.nodes.get(ROOT) else {
-            return;
-        };
-        let mut way = Way {
-            at: ROOT,
-            node: root,
-            rest: Some(topic),
-        };
-        // There is one node to follow as long as nobody has a `+` here beside the name, which is most of the way for
-        // most topics.
-        while let Some(levels) = way.rest {
-            let (level, below) = split_first(levels);
-            let node = way.node;
-            let named = self.named_child(way.at, node, level, || self.edges.hash(level));
-            if wildcards {
-                self.visit(node.multi, visit);
-            }
-            let next = match named {
-                _ if !wildcards || node.plus == NONE => named,
-                None => self.nodes.get(node.plus).map(|plus| (node.plus, plus)),
-                Some((child, _)) => {
-                    let Some(left) = self.match_many([node.plus, child], below, visit) else {
-                        return;
-                    };
-                    way = left;
-                    continue;
-                }
-            };
-            let Some((at, node)) = next else { return };
-            way = Way {
-                at,
-                node,
-                rest: below,
-            };
-            wildcards = true;
-        }
-        self.visit_end(way.node, visit);
-    }
-
-    /// Goes on from two nodes as long as there are several to follow; gives the one that is left, if one is.
-    fn match_many<'a, 't>(
-        &'a self,
-        from: [u32; 2],
-        mut rest: Option<&'t [u8]>,
-        visit: &mut dyn FnMut(Subscribers<'a, K, V>),
-    ) -> Option<Way<'a, 't>> {
-        let (mut here, mut next) = (&mut Frontier::default(), &mut Frontier::default());
-        for id in from {
-            here.push(id);
-        }
-        while let Some(levels) = rest {
-            let (level, below) = split_first(levels);
-            let mut hash = None;
-            for id in here.iter() {
-                let Some(node) = self.nodes.get(id) else { continue };
-                self.visit(node.multi, visit);
-                next.push(node.plus);
-                let hash = || *hash.get_or_insert_with(|| self.edges.hash(level));
-                if let Some((child, _)) = self.named_child(id, node, level, hash) {
-                    next.push(child);
-                }
-            }
-            std::mem::swap(&mut here, &mut next);
-            next.clear();
-            rest = below;
-            match (here.len, here.few) {
-                (0, _) => return None,
-                (1, [at, ..]) => {
-                    let node = self.nodes.get(at)?;
-                    return Some(Way { at, node, rest });
-                }
-                _ => {}
-            }
-        }
-        for node in here.iter().filter_map(|id| self.nodes.get(id)) {
-            self.visit_end(node, visit);
-        }
-        None
-    }
-
-    /// Visits who subscribed to the filter that ends here.
-    fn visit_end<'a>(&'a self, node: &Node, visit: &mut dyn FnMut(Subscribers<'a, K, V>)) {
-        self.visit(node.exact, visit);
-        // Also the parent level: `sport/#` matches `sport`.
-        self.visit(node.multi, visit);
-    }
-
-    #[inline]
-    fn visit<'a>(&'a self, audience: u32, visit: &mut dyn FnMut(Subscribers<'a, K, V>)) {
-        if audience == NONE {
-            return;
-        }
-        if let Some(audience) = self.audiences.get(audience) {
-            visit(audience.subscribers());
-        }
     }
 
     /// The node where a filter ends.
@@ -389,42 +289,7 @@ impl Node {
     }
 }
 
-/// The nodes reached at one level. The usual few need no allocation.
-#[derive(Default)]
-struct Frontier {
-    few: [u32; FEW],
-    len: usize,
-    more: Vec<u32>,
-}
-
-impl Frontier {
-    /// Adds a node unless it is `NONE`.
-    #[inline]
-    fn push(&mut self, id: u32) {
-        if id == NONE {
-            return;
-        }
-        match self.few.get_mut(self.len) {
-            Some(place) => *place = id,
-            None => self.more.push(id),
-        }
-        self.len += 1;
-    }
-
-    #[inline]
-    fn iter(&self) -> impl Iterator<Item = u32> {
-        let few = self.few.get(..self.len).unwrap_or(&self.few);
-        few.iter().chain(&self.more).copied()
-    }
-
-    fn clear(&mut self) {
-        self.len = 0;
-        self.more.clear();
-    }
-}
-
 const ROOT: u32 = 0;
-const FEW: usize = 8;
 const _: () = assert!(size_of::<Node>() == 40);
 
 #[cfg(test)]

@@ -303,6 +303,41 @@ fn any_filter() -> impl Strategy<Value = String> {
 /// What is to be in a tree: (filter, key) and value.
 type Model = BTreeMap<(String, u32), u32>;
 
+/// The values of the plain subscribers of a topic, by what is remembered where something is.
+fn recent_values(tree: &Tree, recent: &mut RecentTopics, topic: &str) -> Vec<u32> {
+    let mut values = Vec::new();
+    tree.matches_recent(topic, recent, &mut |found| {
+        values.extend(found.plain.iter().map(|(_, value)| *value));
+    });
+    values
+}
+
+#[test]
+fn what_one_tree_said_is_no_answer_of_another() {
+    let mut recent = RecentTopics::default();
+    let (one, mut other) = (tree(&["a/+"]), Tree::new());
+    assert_eq!(recent_values(&one, &mut recent, "a/b"), [0]);
+    assert_eq!(recent_values(&other, &mut recent, "a/b"), []);
+    other.insert(&filter("a/b"), 7, 5);
+    assert_eq!(recent_values(&other, &mut recent, "a/b"), [5]);
+    assert_eq!(recent_values(&one, &mut recent, "a/b"), [0]);
+}
+
+#[test]
+fn topics_too_long_or_too_popular_to_remember_are_matched_all_the_same() {
+    let mut recent = RecentTopics::default();
+    let tree = tree(&["+/b", "a/+", "a/b", "long/#"]);
+    for _ in 0..2 {
+        let mut values = recent_values(&tree, &mut recent, "a/b");
+        values.sort_unstable();
+        assert_eq!(values, [0, 1, 2]);
+        for length in [106, 107, 108, 250, 251, 252, 60_000] {
+            let topic = format!("long/{}", "x".repeat(length));
+            assert_eq!(recent_values(&tree, &mut recent, &topic), [3], "{length} bytes");
+        }
+    }
+}
+
 proptest! {
     /// The tree against a list of subscriptions and the reference matcher, at every point of any history.
     #[test]
@@ -315,6 +350,7 @@ proptest! {
     ) {
         let mut tree = Tree::new();
         let mut model = Model::new();
+        let mut recent = RecentTopics::default();
         for (value, (text, key, removed)) in (0..).zip(history) {
             let removed = removed.filter(|_| !model.is_empty()).map(|at| at.index(model.len()));
             if let Some((text, key)) = removed.and_then(|at| model.keys().nth(at).cloned()) {
@@ -326,6 +362,10 @@ proptest! {
             holds(&tree, &model)?;
             for topic in &topics {
                 matches(&tree, &model, topic)?;
+                // Once to remember or be reminded, once to be reminded.
+                for _ in 0..2 {
+                    matches_recent(&tree, &mut recent, topic)?;
+                }
             }
         }
         for (text, key) in model.into_keys() {
@@ -376,6 +416,19 @@ fn matches(tree: &Tree, model: &Model, topic: &str) -> Result<(), TestCaseError>
     let mut wanted: Vec<u32> = wanted.map(|(_, value)| *value).collect();
     wanted.sort_unstable();
     prop_assert_eq!(found, wanted, "topic {:?}", topic);
+    Ok(())
+}
+
+/// What is remembered is what the tree says now, in the same order.
+fn matches_recent(tree: &Tree, recent: &mut RecentTopics, topic: &str) -> Result<(), TestCaseError> {
+    let (mut now, mut remembered) = (Vec::new(), Vec::new());
+    tree.matches(topic, &mut |found| {
+        now.push((found.plain.to_vec(), found.shared.len()))
+    });
+    tree.matches_recent(topic, recent, &mut |found| {
+        remembered.push((found.plain.to_vec(), found.shared.len()));
+    });
+    prop_assert_eq!(remembered, now, "topic {:?}", topic);
     Ok(())
 }
 
