@@ -67,7 +67,7 @@ pub(super) fn in_force(old: &Config, new: &Config) -> Config {
 fn listener_in_force(old: &Listener, new: &Config) -> Listener {
     let known = new.listeners.iter().find(|listener| listener.name == old.name);
     Listener {
-        address: old.address,
+        address: old.address.clone(),
         ..known.unwrap_or(old).clone()
     }
 }
@@ -135,7 +135,7 @@ fn listener_changes(old: &[Listener], new: &[Listener], changes: &mut Changes) {
         }
         if *other
             != (Listener {
-                address: other.address,
+                address: other.address.clone(),
                 ..listener.clone()
             })
         {
@@ -173,7 +173,7 @@ mod tests {
         let old = Config::default();
         let mut new = old.clone();
         new.workers = Some(3);
-        new.listeners = vec![Listener::new("tls", old.listeners[0].address)];
+        new.listeners = vec![Listener::new("tls", old.listeners[0].address.clone())];
         let changes = old.changes_to(&new);
         assert_eq!(
             changes.restart,
@@ -196,7 +196,7 @@ mod tests {
         new.listeners[0].policies = Some(vec!["users".to_owned()]);
         assert_eq!(old.changes_to(&new).live, ["listener \"default\""]);
         assert!(old.changes_to(&new).restart.is_empty());
-        new.listeners[0].address.set_port(1);
+        new.listeners[0].address = std::net::SocketAddr::from(([127, 0, 0, 1], 1)).into();
         assert_eq!(old.changes_to(&new).restart, ["listener \"default\" address"]);
         let in_force = old.in_force_with(&new);
         assert_eq!(in_force.listeners[0].policies, new.listeners[0].policies);

@@ -3,6 +3,7 @@
 //! [`Config::default`] is what `sluice run` without a file uses. [`Config::load`] reports every problem of a file
 //! at once, each with its line, its key and what to do about it. An unknown key is a problem: nothing is ignored.
 
+mod address;
 mod budget;
 mod diff;
 mod in_force;
@@ -19,6 +20,7 @@ mod value;
 mod websocket;
 mod written;
 
+pub use address::{Address, UnixSocket};
 pub use budget::parse_client_limits;
 pub use diff::Changes;
 pub use in_force::{InForce, Limit, LimitChange, LimitOrigin};

@@ -230,7 +230,7 @@ fn relations(root: &Table<'_, '_>, config: &mut Config) {
                 Wrong::new(what, "every listener has its own"),
             );
         }
-        if listener.address.port() != 0 && earlier.any(|other| other.address == listener.address) {
+        if earlier.any(|other| other.address.collides(&listener.address)) {
             let what = format!("the address {} is taken", listener.address);
             root.problem(
                 &format!("{key}.address"),
@@ -309,7 +309,7 @@ fn warnings(document: &Document<'_>, config: &Config) -> Vec<Problem> {
                 .iter()
                 .any(|p| p.name == *name && !p.admits_others())
         };
-        if !listener.address.ip().is_loopback() && chain.iter().all(admits_here_only) {
+        if !listener.address.is_local() && chain.iter().all(admits_here_only) {
             let what = format!(
                 "{} can be reached from other machines, but no users are configured",
                 listener.address

@@ -23,7 +23,7 @@ pub(super) struct Line<'a> {
     listener: Option<&'a str>,
     proxy: Option<&'a str>,
     unique_id: Option<Cow<'a, str>>,
-    address: Option<String>,
+    address: Option<&'a str>,
     client_id: Option<Cow<'a, str>>,
     policy: Option<Cow<'a, str>>,
     generation: Option<u64>,
@@ -61,7 +61,7 @@ macro_rules! write_line {
             listener = $line.listener,
             proxy = $line.proxy,
             unique_id = $line.unique_id.as_deref(),
-            address = $line.address.as_deref(),
+            address = $line.address,
             client_id = $line.client_id.as_deref(),
             policy = $line.policy.as_deref(),
             generation = $line.generation,
@@ -162,7 +162,7 @@ impl<'a> Line<'a> {
             Event::TlsHandshakeFailed { origin, text } => line.caused_by(origin).with_text(text),
             Event::Listening { listener, address } => Self {
                 listener: Some(listener),
-                address: Some(address.to_string()),
+                address: Some(address),
                 ..line
             },
             Event::Policy(event) => line.with_policy(event),

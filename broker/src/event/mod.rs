@@ -11,7 +11,7 @@ use crate::metrics::{Metrics, Shed};
 use limiter::{Limiter, Subject, Suppressed};
 use line::Line;
 use parking_lot::Mutex;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -142,7 +142,7 @@ pub enum Event<'a> {
         refusal: Refusal<'a>,
     },
     /// A socket accepts clients.
-    Listening { listener: &'a str, address: SocketAddr },
+    Listening { listener: &'a str, address: &'a str },
     /// Accepting failed for now; it is tried again.
     AcceptFailed { error: &'a str },
     /// A connection was made to wait for the first time: a limit, a policy or the state of the broker.

@@ -16,7 +16,6 @@ use crate::report;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tokio::net::TcpStream;
 
 /// A socket that carries MQTT from now on.
 pub(super) enum Opened {
@@ -57,7 +56,7 @@ impl Patience {
 
 /// `None`: there is no connection, and whoever has to know why has been told.
 pub(super) async fn open(
-    socket: TcpStream,
+    carrier: Carrier,
     peer: &mut Arc<Peer>,
     (door, patience): (&Door, &mut Patience),
     shared: &Shared,
@@ -66,11 +65,15 @@ pub(super) async fn open(
     let mut stopping = shared.stopping.clone();
     let opened = async {
         if door.proxies.protocol {
-            announce(&socket, peer, patience, shared).await?;
+            announce(&carrier, peer, patience, shared).await?;
         }
-        let carrier = match &door.tls {
-            None => Carrier::Tcp(socket),
-            Some(acceptor) => Carrier::Tls(acceptor.accept(socket, peer, shared, turns).await?),
+        let carrier = match (&door.tls, carrier) {
+            (None, carrier) => carrier,
+            (Some(acceptor), Carrier::Tcp(socket)) => {
+                Carrier::Tls(acceptor.accept(socket, peer, shared, turns).await?)
+            }
+            // Never unencrypted what should be encrypted.
+            (Some(_), _) => return None,
         };
         match &door.websocket {
             None => Some(Opened::Bare(carrier)),
@@ -91,8 +94,7 @@ async fn upgrade(
     (door, settings, patience): (&Door, &config::WebSocket, &mut Patience),
     shared: &Shared,
 ) -> Option<Opened> {
-    let is_trusted = |address: &str| address.parse().is_ok_and(|address| door.is_for_another(address));
-    let must_tell = !door.proxies.protocol && is_trusted(&peer.address);
+    let must_tell = !door.proxies.protocol && door.is_for_another(peer.address.parse().ok());
     let proxies = must_tell.then_some(&door.proxies.trusted[..]);
     let upgraded = websocket::upgrade(carrier, settings, proxies, Arc::make_mut(peer));
     let text = match patience.within(upgraded).await {
@@ -112,13 +114,13 @@ async fn upgrade(
 
 /// Hears the proxy out, and looks at who the client is.
 async fn announce(
-    socket: &TcpStream,
+    carrier: &Carrier,
     peer: &mut Arc<Peer>,
     patience: &mut Patience,
     shared: &Shared,
 ) -> Option<()> {
     let announced = patience
-        .within(proxy::announced(socket, Arc::make_mut(peer)))
+        .within(proxy::announced(carrier, Arc::make_mut(peer)))
         .await;
     let text = match announced {
         Ok(Ok(Announced::Client)) => return welcome(peer, shared),

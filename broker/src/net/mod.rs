@@ -12,6 +12,7 @@ mod requests;
 mod sending;
 mod terms;
 pub mod tls;
+pub mod unix;
 mod websocket;
 mod worker;
 
@@ -77,15 +78,24 @@ pub struct Door {
 
 impl Door {
     /// Whether whoever connects from there is to say for whom, before that client is looked at.
-    fn is_for_another(&self, address: IpAddr) -> bool {
+    fn is_for_another(&self, address: Option<IpAddr>) -> bool {
         self.proxies.protocol || (self.websocket.is_some() && self.trusts(address))
     }
 
-    fn trusts(&self, address: IpAddr) -> bool {
-        self.proxies
-            .trusted
-            .iter()
-            .any(|network| network.contains(address))
+    /// Whether it may speak for others. Without an address it came over a unix socket, and its permissions have said so.
+    fn trusts(&self, address: Option<IpAddr>) -> bool {
+        let trusts = |address| {
+            self.proxies
+                .trusted
+                .iter()
+                .any(|network| network.contains(address))
+        };
+        address.is_none_or(trusts)
+    }
+
+    /// Whether MQTT begins at once, on plain TCP.
+    fn is_plain(&self) -> bool {
+        self.tls.is_none() && self.websocket.is_none() && !self.proxies.protocol
     }
 }
 

@@ -1,6 +1,7 @@
-//! The ways into the broker, and who guards them: load balancers in front of it, WebSocket.
+//! The ways into the broker, and who guards them: load balancers in front of it, WebSocket, unix sockets.
 
 mod proxy;
+mod unix;
 mod websocket;
 
 use sluice_tests::broker::Broker;
