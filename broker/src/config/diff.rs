@@ -54,6 +54,7 @@ pub(super) fn in_force(old: &Config, new: &Config) -> Config {
             .collect(),
         limits: new.limits.clone(),
         total: new.total,
+        guard: new.guard.clone(),
         memory_limit: new.memory_limit,
         policies: new.policies.clone(),
         default_chain: new.default_chain.clone(),
@@ -83,6 +84,7 @@ pub(super) fn changes(old: &Config, new: &Config) -> Changes {
         listeners,
         limits,
         total,
+        guard,
         memory_limit,
         policies,
         default_chain,
@@ -94,6 +96,7 @@ pub(super) fn changes(old: &Config, new: &Config) -> Changes {
     for (key, changed) in [
         ("limits", *limits != new.limits),
         ("total", *total != new.total),
+        ("guard", *guard != new.guard),
         ("memory_limit", *memory_limit != new.memory_limit),
         ("log.level", log.level != new.log.level),
         ("policies", *default_chain != new.default_chain),

@@ -1,7 +1,7 @@
 //! A socket that accepts clients: where it is, who stands in front of it, and what is asked of those who come.
 
 use super::table::{Parsed, Table, Wrong};
-use super::{Address, Tls, WebSocket, address, budget, tls, value, websocket};
+use super::{Address, ListenerGuard, Tls, WebSocket, address, budget, tls, value, websocket};
 use crate::network::Network;
 use crate::policy::budget::Budget;
 use sluice_mqtt::packet::Version;
@@ -25,6 +25,8 @@ pub struct Listener {
     pub websocket: Option<WebSocket>,
     /// Who may speak for clients.
     pub proxies: Proxies,
+    /// Who may connect, and how many.
+    pub guard: ListenerGuard,
     /// From the accept, or the end of the TLS handshake, to a complete CONNECT. What a proxy says of the client comes
     /// within the same time.
     pub connect_timeout: Duration,
@@ -60,6 +62,7 @@ impl Listener {
             tls: None,
             websocket: None,
             proxies: Proxies::default(),
+            guard: ListenerGuard::default(),
             connect_timeout: Self::CONNECT_TIMEOUT,
             versions: vec![Version::V31, Version::V311, Version::V5],
             limits: Budget::default(),
@@ -89,12 +92,14 @@ pub(super) fn read(mut table: Table<'_, '_>, base: &Path) -> Option<Listener> {
     }
     let websocket = table.table("websocket").map(websocket::read);
     let proxies = proxies(&mut table, websocket.is_some(), is_unix);
+    let guard = ListenerGuard::read(&mut table, !is_unix);
     let placeholder = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
     let mut listener = Listener {
         policies,
         tls,
         websocket,
         proxies,
+        guard,
         connect_timeout,
         versions: accepted,
         ..Listener::new("", placeholder)

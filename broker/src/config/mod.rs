@@ -6,6 +6,7 @@
 mod address;
 mod budget;
 mod diff;
+mod guard;
 mod in_force;
 mod listener;
 mod policies;
@@ -23,6 +24,7 @@ mod written;
 pub use address::{Address, UnixSocket};
 pub use budget::parse_client_limits;
 pub use diff::Changes;
+pub use guard::{Guard, ListenerGuard, Threshold};
 pub use in_force::{InForce, Limit, LimitChange, LimitOrigin};
 pub use listener::{Listener, Proxies};
 pub use problem::Problem;
@@ -56,6 +58,8 @@ pub struct Config {
     pub limits: Limits,
     /// What all clients together may use: only its rates count.
     pub total: Budget,
+    /// Who is too many, and who failed too often.
+    pub guard: Guard,
     /// The memory the broker keeps to. `None`: what there is.
     pub memory_limit: Option<u64>,
     /// Every policy, by unique name.
@@ -186,6 +190,7 @@ impl Default for Config {
             )],
             limits: Limits::default(),
             total: Budget::default(),
+            guard: Guard::default(),
             memory_limit: None,
             policies: vec![PolicyConfig::builtin()],
             default_chain: vec![PolicyConfig::builtin().name],

@@ -2,7 +2,9 @@
 
 use super::problem::Problem;
 use super::table::{Document, Parsed, Table, Wrong};
-use super::{AdminSocket, Config, Limits, LogFormat, PolicyConfig, PolicySource, budget, listener, value};
+use super::{
+    AdminSocket, Config, Limits, LogFormat, PolicyConfig, PolicySource, budget, guard, listener, value,
+};
 use crate::policy::{Capability, CapabilitySet};
 use sluice_mqtt::packet::QoS;
 use std::path::Path;
@@ -53,6 +55,9 @@ pub(super) fn read(document: &Document<'_>, file: &Path, mut root: Table<'_, '_>
     if let Some(mut table) = root.table("policy") {
         let policies = table.named_tables().into_iter();
         config.policies = policies.map(|(name, table)| policy(name, table, base)).collect();
+    }
+    if let Some(table) = root.table("guard") {
+        guard::read(table, &mut config.guard);
     }
     if let Some(mut table) = root.table("admin") {
         table.read("socket", &mut config.admin.socket, |value| match value.as_str() {

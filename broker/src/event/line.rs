@@ -159,7 +159,9 @@ impl<'a> Line<'a> {
                 reason: Some(reason.name()),
                 ..line.caused_by(origin).with_text(text)
             },
-            Event::TlsHandshakeFailed { origin, text } => line.caused_by(origin).with_text(text),
+            Event::AutomaticBan { origin, text, .. } | Event::TlsHandshakeFailed { origin, text } => {
+                line.caused_by(origin).with_text(text)
+            }
             Event::Listening { listener, address } => Self {
                 listener: Some(listener),
                 address: Some(address),
@@ -397,6 +399,7 @@ fn level_and_name(event: &Event<'_>) -> (Level, &'static str) {
         Event::AdminCommand { error: Some(_), .. } => (Level::WARN, "admin_command"),
         Event::AdminListening { .. } => (Level::INFO, "admin_listening"),
         Event::AdminUnavailable { .. } => (Level::WARN, "admin_unavailable"),
+        Event::AutomaticBan { .. } => (Level::WARN, "automatic_ban"),
         Event::ClientConnected { .. } => (Level::INFO, "client_connected"),
         Event::ClientDisconnected { .. } => (Level::INFO, "client_disconnected"),
         Event::ClientThrottled { .. } => (Level::INFO, "client_throttled"),

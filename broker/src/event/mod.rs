@@ -109,6 +109,12 @@ pub enum Event<'a> {
         about: &'a str,
         error: Option<&'a str>,
     },
+    /// Somebody failed, or came in, too often and is kept out for a while; or would be, but there are too many bans.
+    AutomaticBan {
+        origin: Origin<'a>,
+        is_kept: bool,
+        text: &'a str,
+    },
     /// A CONNECT was accepted.
     ClientConnected {
         client: Client<'a>,
@@ -270,6 +276,7 @@ impl Events {
         match event {
             Event::ConnectRefused { .. } => self.metrics.connects_refused.inc(),
             Event::ConnectionShed { reason, .. } => self.metrics.connections_shed.inc(*reason),
+            Event::AutomaticBan { is_kept, .. } => self.metrics.automatic_bans.add(u64::from(*is_kept)),
             Event::ClientThrottled { .. } => self.metrics.clients_throttled.inc(),
             Event::OverLimit { action, .. } => match *action {
                 "drop" => self.metrics.over_limit_dropped.inc(),
@@ -297,7 +304,9 @@ impl Event<'_> {
     fn lines_per_second_max(&self) -> Option<u32> {
         match self {
             Self::ClientConnected { .. } | Self::ClientDisconnected { .. } => Some(100),
-            Self::ConnectionShed { .. }
+            // However many somebody opens.
+            Self::ConnectionShed { .. } => Some(1),
+            Self::AutomaticBan { .. }
             | Self::ConnectRefused { .. }
             | Self::AcceptFailed { .. }
             | Self::ClientThrottled { .. }
@@ -341,7 +350,10 @@ impl Event<'_> {
     }
 
     fn origin(&self) -> Option<Origin<'_>> {
-        if let Self::ConnectionShed { origin, .. } | Self::TlsHandshakeFailed { origin, .. } = self {
+        if let Self::AutomaticBan { origin, .. }
+        | Self::ConnectionShed { origin, .. }
+        | Self::TlsHandshakeFailed { origin, .. } = self
+        {
             return Some(*origin);
         }
         self.client()?.origin

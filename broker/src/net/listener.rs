@@ -69,7 +69,7 @@ pub struct Listeners {
 }
 
 struct Open {
-    name: String,
+    name: Arc<str>,
     socket: Socket,
 }
 
@@ -96,7 +96,7 @@ impl Listeners {
                 address: &address,
             });
             open.push(Open {
-                name: listener.name.clone(),
+                name: listener.name.as_str().into(),
                 socket,
             });
         }
@@ -125,7 +125,7 @@ impl Listeners {
     }
 
     /// The next connection of any listener, all of them in turn.
-    async fn next(&self, turn: &mut usize) -> io::Result<(&str, Incoming, Option<SocketAddr>)> {
+    async fn next(&self, turn: &mut usize) -> io::Result<(&Arc<str>, Incoming, Option<SocketAddr>)> {
         std::future::poll_fn(|cx| {
             for offset in 1..=self.open.len() {
                 let index = (*turn + offset) % self.open.len();
@@ -134,7 +134,7 @@ impl Listeners {
                 };
                 if let Poll::Ready(accepted) = socket.poll_accept(cx) {
                     *turn = index;
-                    return Poll::Ready(accepted.map(|(socket, from)| (name.as_str(), socket, from)));
+                    return Poll::Ready(accepted.map(|(socket, from)| (name, socket, from)));
                 }
             }
             Poll::Pending
@@ -228,7 +228,7 @@ fn is_of_one_connection(error: &io::Error) -> bool {
 async fn admit(
     shared: &Shared,
     workers: &mut Workers,
-    listener: &str,
+    listener: &Arc<str>,
     socket: Incoming,
     from: Option<SocketAddr>,
 ) {
@@ -243,17 +243,17 @@ async fn admit(
         return;
     };
     if door.proxies.protocol && !door.trusts(address) {
-        let text = "it is none of the listener's trusted_proxies";
-        entrance::shed(shared, &peer, Shed::ProxyUntrusted, text);
+        let reason = Shed::ProxyUntrusted;
+        entrance::shed(shared, &peer, reason, entrance::why(reason));
         return;
     }
-    if !door.is_for_another(address) && entrance::welcome(&peer, shared).is_none() {
+    // Who speaks for another is counted where the client is known.
+    let counted = address.filter(|_| !door.is_for_another(address));
+    if counted.is_some() && entrance::screen(&peer, &door, shared).is_none() {
         return;
     }
-    if shared.metrics.connections_current.get() >= u64::from(shared.hub.limits().connections_max) {
-        let text = "limits.connections_max is reached";
-        entrance::shed(shared, &peer, Shed::ConnectionsMax, text);
-        return;
+    match shared.guard.enter(listener, counted, &shared.bounds(&door)) {
+        Ok(pass) => workers.drive(socket, peer, pass).await,
+        Err(reason) => entrance::shed(shared, &peer, reason, entrance::why(reason)),
     }
-    workers.drive(socket, peer).await;
 }

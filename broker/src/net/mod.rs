@@ -4,6 +4,7 @@ mod carrier;
 mod driver;
 mod enforced;
 mod entrance;
+mod guard;
 mod handshake;
 mod link;
 mod listener;
@@ -19,15 +20,17 @@ mod worker;
 pub use listener::{ListenError, Listeners};
 pub use worker::Workers;
 
-use crate::config::{self, Config, Listener, Proxies};
+use crate::config::{self, Config, Listener, ListenerGuard, Proxies};
 use crate::event::Events;
 use crate::hub::Hub;
 use crate::memory::Memory;
 use crate::metrics::Metrics;
+use crate::network::Network;
 use crate::policy::Policies;
 use crate::policy::budget::Budget;
 use crate::throttle::{Governor, SharedRates};
 use arc_swap::ArcSwap;
+use guard::{Bounds, Guard};
 use sluice_mqtt::conn::ConnectionConfig;
 use sluice_mqtt::packet::Version;
 use std::collections::HashMap;
@@ -53,6 +56,8 @@ pub struct Shared {
     pub doors: Arc<ArcSwap<HashMap<String, Arc<Door>>>>,
     /// What all clients together may use.
     pub total: Arc<SharedRates>,
+    /// Who is connected from where, and who failed too often.
+    pub guard: Arc<Guard>,
     /// How near the broker is to its memory limit.
     pub memory: Arc<Memory>,
 }
@@ -66,6 +71,8 @@ pub struct Door {
     pub websocket: Option<config::WebSocket>,
     /// Who may speak for clients.
     pub proxies: Proxies,
+    /// Who may connect, and how many.
+    pub guard: ListenerGuard,
     /// From accept, or the end of the TLS handshake, to CONNECT.
     pub connect_timeout: Duration,
     /// What each client may use here.
@@ -93,6 +100,13 @@ impl Door {
         address.is_none_or(trusts)
     }
 
+    /// Whether clients from there may connect.
+    fn admits(&self, address: IpAddr) -> bool {
+        let is_in = |networks: &[Network]| networks.iter().any(|network| network.contains(address));
+        let guard = &self.guard;
+        guard.allow.as_deref().is_none_or(is_in) && !is_in(&guard.deny)
+    }
+
     /// Whether MQTT begins at once, on plain TCP.
     fn is_plain(&self) -> bool {
         self.tls.is_none() && self.websocket.is_none() && !self.proxies.protocol
@@ -115,10 +129,12 @@ impl Shared {
         total.set(&enforced::rates(&config.total), Instant::now());
         let doors = doors(config, acceptors, &HashMap::new());
         show_certificates(&doors, &metrics);
+        let guard = Arc::new(Guard::new(&config.guard, Arc::clone(&metrics)));
         Self {
             hub,
             policies,
             events,
+            guard,
             metrics,
             stopping,
             doors: Arc::new(ArcSwap::from_pointee(doors)),
@@ -146,6 +162,7 @@ impl Shared {
     fn put_in_force(&self, config: &Config) {
         self.total.set(&enforced::rates(&config.total), Instant::now());
         self.memory.set_limit(config.memory_limit);
+        self.guard.set_rules(&config.guard);
         // Wakes every connection, which then looks at all of these.
         self.hub.set_limits(config.limits.clone());
     }
@@ -160,6 +177,18 @@ impl Shared {
     /// What a listener demands from now on; `None`: nobody comes in.
     fn door(&self, listener: &str) -> Option<Arc<Door>> {
         self.doors.load().get(listener).cloned()
+    }
+
+    /// What a new connection must keep to.
+    fn bounds(&self, door: &Door) -> Bounds {
+        let rules = self.guard.rules();
+        Bounds {
+            total_max: self.hub.limits().connections_max,
+            listener_max: door.guard.connections_max,
+            listener_rate: door.guard.connects_per_second,
+            address_max: rules.connections_per_address_max,
+            address_rate: rules.connects_per_address_per_second,
+        }
     }
 
     fn connection_config(&self, listener: &str, connect_timeout: Duration) -> ConnectionConfig {
@@ -197,6 +226,7 @@ fn doors(
             versions: listener.versions.clone(),
             websocket: listener.websocket.clone(),
             proxies: listener.proxies.clone(),
+            guard: listener.guard.clone(),
             connect_timeout: listener.connect_timeout,
             limits: listener.limits,
             total,

@@ -3,9 +3,9 @@
 
 use super::carrier::{Carrier, Incoming};
 use super::entrance::{self, Opened, Patience};
+use super::guard::Pass;
 use super::tls::Turns;
 use super::{Door, Shared, driver};
-use crate::metrics::Metrics;
 use crate::policy::verdict::Peer;
 use std::sync::Arc;
 use std::thread;
@@ -23,9 +23,11 @@ struct Accepted {
 }
 
 /// What belongs to a connection beside its socket.
-struct Visit {
+pub(super) struct Visit {
     accepted_at: Instant,
-    peer: Arc<Peer>,
+    pub(super) peer: Arc<Peer>,
+    /// Counts it.
+    pub(super) pass: Pass,
     /// Dropped when the connection has ended: shutdown waits for all of them.
     open: mpsc::Sender<()>,
 }
@@ -57,10 +59,11 @@ impl Workers {
     }
 
     /// Hands a socket to the next worker in turn.
-    pub(super) async fn drive(&mut self, socket: Incoming, peer: Arc<Peer>) {
+    pub(super) async fn drive(&mut self, socket: Incoming, peer: Arc<Peer>, pass: Pass) {
         let visit = Visit {
             accepted_at: Instant::now(),
             peer,
+            pass,
             open: self.open.clone(),
         };
         let accepted = Accepted { socket, visit };
@@ -127,12 +130,10 @@ async fn serve(
     shared: Arc<Shared>,
     here: mpsc::Sender<()>,
 ) {
-    let metrics = begin(&shared);
     let connect_by = Patience::new(&door, visit.accepted_at).ends_at();
     drop(door);
     driver::serve(socket, shared, visit.peer, connect_by).await;
-    metrics.connections_current.dec();
-    drop((visit.open, here));
+    drop((visit.pass, visit.open, here));
 }
 
 /// The same where something comes before MQTT.
@@ -144,10 +145,9 @@ async fn serve_opened(
     turns: Turns,
     here: mpsc::Sender<()>,
 ) {
-    let metrics = begin(&shared);
     let mut patience = Patience::new(&door, visit.accepted_at);
     // What it takes to open a socket is given back then, not kept in the connection's task.
-    let opening = entrance::open(carrier, &mut visit.peer, (&door, &mut patience), &shared, &turns);
+    let opening = entrance::open(carrier, &mut visit, (&door, &mut patience), &shared, &turns);
     let opened = Box::pin(opening).await;
     let connect_by = patience.ends_at();
     drop((door, turns));
@@ -156,12 +156,5 @@ async fn serve_opened(
         Some(Opened::Framed(socket)) => driver::serve(socket, shared, visit.peer, connect_by).await,
         None => {}
     }
-    metrics.connections_current.dec();
-    drop((visit.open, here));
-}
-
-fn begin(shared: &Shared) -> Arc<Metrics> {
-    shared.metrics.connections_total.inc();
-    shared.metrics.connections_current.inc();
-    Arc::clone(&shared.metrics)
+    drop((visit.pass, visit.open, here));
 }

@@ -1,5 +1,6 @@
 //! The ways into the broker, and who guards them: load balancers in front of it, WebSocket, unix sockets.
 
+mod guards;
 mod proxy;
 mod unix;
 mod websocket;

@@ -15,6 +15,8 @@ use std::time::SystemTime;
 
 /// Most bans at the same time: about 200 bytes each, and what they name.
 pub const BANS_MAX: usize = 100_000;
+/// Most of them that may be there before the broker makes none by itself any more: the rest is the operator's.
+pub(super) const AUTOMATIC_BANS_MAX: usize = BANS_MAX / 2;
 /// Longest reason of a ban, in bytes.
 pub const REASON_BYTES_MAX: usize = 256;
 
@@ -37,6 +39,9 @@ pub struct Ban {
     pub subject: Subject,
     /// Why, at most [`REASON_BYTES_MAX`] long; may be empty.
     pub reason: String,
+    /// Whether nobody but the broker itself says so.
+    #[serde(default)]
+    pub is_automatic: bool,
     /// When it began.
     pub since: SystemTime,
     /// When it ends by itself; `None`: never.
@@ -115,7 +120,7 @@ impl Ban {
     /// Why, for the client and the log.
     #[must_use]
     pub fn text(&self) -> String {
-        text(&self.reason)
+        text(&self.reason, self.is_automatic)
     }
 }
 
@@ -135,6 +140,7 @@ type Map<K> = HashMap<K, Terms, foldhash::fast::RandomState>;
 #[derive(Debug)]
 struct Terms {
     reason: Box<str>,
+    is_automatic: bool,
     since: SystemTime,
     until: Option<SystemTime>,
 }
@@ -157,7 +163,7 @@ impl Bans {
         let client = self.clients.get(client_id).into_iter();
         let mut all = client.chain(by_name).chain(by_address);
         all.find(|terms| terms.holds(now))
-            .map(|terms| text(&terms.reason))
+            .map(|terms| text(&terms.reason, terms.is_automatic))
     }
 
     fn around(&self, address: IpAddr) -> impl Iterator<Item = &Terms> {
@@ -189,6 +195,7 @@ impl Bans {
         }
         let terms = Terms {
             reason: ban.reason.into(),
+            is_automatic: ban.is_automatic,
             since: ban.since,
             until: ban.until,
         };
@@ -251,6 +258,7 @@ impl Bans {
             .map(|(subject, terms)| Ban {
                 subject,
                 reason: terms.reason.to_string(),
+                is_automatic: terms.is_automatic,
                 since: terms.since,
                 until: terms.until,
             })
@@ -290,8 +298,9 @@ fn forget_length(lengths: &mut BTreeMap<(bool, u8), usize>, network: Network) {
     }
 }
 
-fn text(reason: &str) -> String {
+fn text(reason: &str, is_automatic: bool) -> String {
     match reason {
+        reason if is_automatic => format!("banned for a while: {reason}"),
         "" => "banned by the operator".to_owned(),
         reason => format!("banned by the operator: {reason}"),
     }

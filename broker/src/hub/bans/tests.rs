@@ -13,6 +13,7 @@ fn ban(subject: Subject, until: Option<u64>) -> Ban {
     Ban {
         subject,
         reason: "it floods".to_owned(),
+        is_automatic: false,
         since: START,
         until: until.map(at),
     }
@@ -90,7 +91,13 @@ fn a_ban_says_why() {
     };
     bans.insert(silent, START).expect("room");
     assert_eq!(why(&bans).as_deref(), Some("banned by the operator"));
-    assert_eq!(bans.len(), 1);
+    let automatic = Ban {
+        is_automatic: true,
+        ..ban(client("c"), Some(10))
+    };
+    bans.insert(automatic.clone(), START).expect("room");
+    assert_eq!(why(&bans).as_deref(), Some("banned for a while: it floods"));
+    assert_eq!(bans.list(START), [automatic]);
 }
 
 #[test]

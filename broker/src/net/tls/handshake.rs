@@ -66,10 +66,12 @@ impl Acceptor {
             }
             Err(Failure::Silent) => None,
             Err(failure) => {
+                let text = &failure.to_string();
                 shared.events.emit(Event::TlsHandshakeFailed {
                     origin: report::origin(peer),
-                    text: &failure.to_string(),
+                    text,
                 });
+                shared.failed(peer, text);
                 None
             }
         }
