@@ -17,6 +17,7 @@ pub mod policy;
 pub mod store;
 pub mod throttle;
 
+mod exposition;
 mod gating;
 mod operate;
 mod report;

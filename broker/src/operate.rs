@@ -3,12 +3,13 @@
 use crate::admin::{self, Commands};
 use crate::config::{Config, InForce, Problem};
 use crate::event::{Event, Events};
+use crate::exposition;
 use crate::gating::Observer;
 use crate::hub::{Asked, Hub, Stop};
 use crate::log;
 use crate::memory::{Memory, Pressure};
 use crate::metrics::Metrics;
-use crate::net::{ListenError, Listeners, Shared, Workers, tls};
+use crate::net::{Health, ListenError, Listeners, Shared, Workers, tls};
 use crate::policy::{Policies, PolicyError, PolicyWatch, SessionAction};
 use crate::service;
 use crate::store;
@@ -34,7 +35,7 @@ pub enum RunError {
     Policies(Vec<PolicyError>),
     /// The files for encryption.
     Tls(Vec<Problem>),
-    /// A listener.
+    /// A listener, or the health endpoint.
     Listen(ListenError),
     /// The admin socket that is configured.
     Admin(admin::BindError),
@@ -83,6 +84,11 @@ async fn operate(config: &Config, read_again: &ReadConfig) -> Result<(), RunErro
     let acceptors = tls::Acceptors::load(config, SystemTime::now()).map_err(RunError::Tls)?;
     let metrics = Arc::new(Metrics::default());
     let events = Events::new(Arc::clone(&metrics));
+    // Before the policies: whoever watches the start sees that it goes on.
+    let health = Health::default();
+    if let Some(address) = config.health {
+        health.serve(address, &events).map_err(RunError::Listen)?;
+    }
     let observer = Arc::new(Observer(events.clone()));
     let policies = Policies::start(config.policies_config(), observer).map_err(RunError::Policies)?;
     let watched = config
@@ -133,8 +139,13 @@ async fn operate(config: &Config, read_again: &ReadConfig) -> Result<(), RunErro
 
     warn(&config.warnings, &events);
     warn(&acceptors.warnings, &events);
+    health.ready({
+        let (hub, policies, metrics) = (hub.clone(), policies.clone(), Arc::clone(&metrics));
+        move || exposition::text(&hub, &policies, &metrics)
+    });
     service::ready(&events);
     obey(config, read_again, &shared, (signals, waiting)).await;
+    health.stopping();
     service::stopping(&events);
     events.emit(Event::ShuttingDown {
         connections: metrics.connections_current.get(),

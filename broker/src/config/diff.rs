@@ -59,6 +59,7 @@ pub(super) fn in_force(old: &Config, new: &Config) -> Config {
         policies: new.policies.clone(),
         default_chain: new.default_chain.clone(),
         admin: old.admin.clone(),
+        health: old.health,
         log,
         sys_interval: old.sys_interval,
         warnings,
@@ -89,6 +90,7 @@ pub(super) fn changes(old: &Config, new: &Config) -> Changes {
         policies,
         default_chain,
         admin,
+        health,
         log,
         sys_interval,
         warnings: _,
@@ -109,6 +111,7 @@ pub(super) fn changes(old: &Config, new: &Config) -> Changes {
     for (key, changed) in [
         ("admin", *admin != new.admin),
         ("data_dir", *data_dir != new.data_dir),
+        ("health", *health != new.health),
         ("log.format", log.format != new.log.format),
         ("policy_dir", *policy_dir != new.policy_dir),
         ("sys_interval", *sys_interval != new.sys_interval),

@@ -68,6 +68,8 @@ pub struct Config {
     pub default_chain: Vec<String>,
     /// The admin socket.
     pub admin: Admin,
+    /// Where `/livez`, `/readyz` and `/metrics` are served over HTTP. `None`: nowhere.
+    pub health: Option<SocketAddr>,
     /// The log.
     pub log: Log,
     /// How often `$SYS` topics are published. `None`: never.
@@ -195,6 +197,7 @@ impl Default for Config {
             policies: vec![PolicyConfig::builtin()],
             default_chain: vec![PolicyConfig::builtin().name],
             admin: Admin::default(),
+            health: None,
             log: Log::default(),
             sys_interval: Some(Duration::from_secs(10)),
             warnings: Vec::new(),

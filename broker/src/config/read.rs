@@ -66,6 +66,14 @@ pub(super) fn read(document: &Document<'_>, file: &Path, mut root: Table<'_, '_>
         });
         table.finish();
     }
+    if let Some(mut table) = root.table("health") {
+        table.read(
+            "address",
+            &mut config.health,
+            value::or_word("off", value::address),
+        );
+        table.finish();
+    }
     if let Some(mut table) = root.table("log") {
         table.read("level", &mut config.log.level, value::choice(&LEVELS));
         table.read("format", &mut config.log.format, value::choice(&FORMATS));

@@ -99,7 +99,7 @@ const WRONG_VALUES: &[(&str, &str)] = &[
     ),
     (
         "colour = 3",
-        "colour: unknown key: known keys here: data_dir, policy_dir, policies, sys_interval, workers, listener, limits, total, memory_limit, policy, guard, admin, log",
+        "colour: unknown key: known keys here: data_dir, policy_dir, policies, sys_interval, workers, listener, limits, total, memory_limit, policy, guard, admin, health, log",
     ),
 ];
 

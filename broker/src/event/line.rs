@@ -162,6 +162,10 @@ impl<'a> Line<'a> {
             Event::AutomaticBan { origin, text, .. } | Event::TlsHandshakeFailed { origin, text } => {
                 line.caused_by(origin).with_text(text)
             }
+            Event::HealthListening { address } => Self {
+                address: Some(address),
+                ..line
+            },
             Event::Listening { listener, address } => Self {
                 listener: Some(listener),
                 address: Some(address),
@@ -408,6 +412,7 @@ fn level_and_name(event: &Event<'_>) -> (Level, &'static str) {
         Event::ConfigWarning { .. } => (Level::WARN, "config_warning"),
         Event::ConnectRefused { .. } => (Level::WARN, "connect_refused"),
         Event::ConnectionShed { .. } => (Level::WARN, "connection_shed"),
+        Event::HealthListening { .. } => (Level::INFO, "health_listening"),
         Event::LimitsReplaced { .. } => (Level::INFO, "limits_replaced"),
         Event::Listening { .. } => (Level::INFO, "listening"),
         Event::MemoryPressure { .. } => (Level::WARN, "memory_pressure"),

@@ -147,6 +147,8 @@ pub enum Event<'a> {
         client: Client<'a>,
         refusal: Refusal<'a>,
     },
+    /// The health endpoint answers.
+    HealthListening { address: &'a str },
     /// A socket accepts clients.
     Listening { listener: &'a str, address: &'a str },
     /// Accepting failed for now; it is tried again.
@@ -243,7 +245,7 @@ impl Events {
             let now = Instant::now();
             let mut limiter = self.limiter.lock();
             let due = limiter.sweep_if_due(now);
-            let may_write = limiter.admit(line.event, event.subject(), lines_per_second, now);
+            let may_write = limiter.admit(event.kind(line.event), event.subject(), lines_per_second, now);
             drop(limiter);
             self.report(&due);
             if !may_write {
@@ -304,7 +306,7 @@ impl Event<'_> {
     fn lines_per_second_max(&self) -> Option<u32> {
         match self {
             Self::ClientConnected { .. } | Self::ClientDisconnected { .. } => Some(100),
-            // However many somebody opens.
+            // However many somebody opens, and for each reason.
             Self::ConnectionShed { .. } => Some(1),
             Self::AutomaticBan { .. }
             | Self::ConnectRefused { .. }
@@ -329,12 +331,21 @@ impl Event<'_> {
             | Self::ConfigReloaded { .. }
             | Self::ConfigRejected { .. }
             | Self::ConfigWarning { .. }
+            | Self::HealthListening { .. }
             | Self::LimitsReplaced { .. }
             | Self::Listening { .. }
             | Self::Policy(_)
             | Self::ServiceManagerUnreachable { .. }
             | Self::ShuttingDown { .. }
             | Self::Stopped => None,
+        }
+    }
+
+    /// What shares one rate: `name`, or a part of it.
+    fn kind(&self, name: &'static str) -> &'static str {
+        match self {
+            Self::ConnectionShed { reason, .. } => reason.name(),
+            _ => name,
         }
     }
 

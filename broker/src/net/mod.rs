@@ -6,6 +6,7 @@ mod enforced;
 mod entrance;
 mod guard;
 mod handshake;
+mod health;
 mod link;
 mod listener;
 mod proxy;
@@ -17,6 +18,7 @@ pub mod unix;
 mod websocket;
 mod worker;
 
+pub use health::Health;
 pub use listener::{ListenError, Listeners};
 pub use worker::Workers;
 
