@@ -84,11 +84,7 @@ async fn operate(config: &Config, read_again: &ReadConfig) -> Result<(), RunErro
     let acceptors = tls::Acceptors::load(config, SystemTime::now()).map_err(RunError::Tls)?;
     let metrics = Arc::new(Metrics::default());
     let events = Events::new(Arc::clone(&metrics));
-    // Before the policies: whoever watches the start sees that it goes on.
-    let health = Health::default();
-    if let Some(address) = config.health {
-        health.serve(address, &events).map_err(RunError::Listen)?;
-    }
+    let health = start_health(config, &events)?;
     let observer = Arc::new(Observer(events.clone()));
     let policies = Policies::start(config.policies_config(), observer).map_err(RunError::Policies)?;
     let watched = config
@@ -139,10 +135,7 @@ async fn operate(config: &Config, read_again: &ReadConfig) -> Result<(), RunErro
 
     warn(&config.warnings, &events);
     warn(&acceptors.warnings, &events);
-    health.ready({
-        let (hub, policies, metrics) = (hub.clone(), policies.clone(), Arc::clone(&metrics));
-        move || exposition::text(&hub, &policies, &metrics)
-    });
+    health.ready(measured(&hub, &policies, &metrics));
     service::ready(&events);
     obey(config, read_again, &shared, (signals, waiting)).await;
     health.stopping();
@@ -160,6 +153,21 @@ async fn operate(config: &Config, read_again: &ReadConfig) -> Result<(), RunErro
     events.emit(Event::Stopped);
     events.flush();
     Ok(())
+}
+
+/// Before the policies are loaded: whoever watches the start sees that it goes on.
+fn start_health(config: &Config, events: &Events) -> Result<Health, RunError> {
+    let health = Health::default();
+    if let Some(address) = config.health {
+        health.serve(address, events).map_err(RunError::Listen)?;
+    }
+    Ok(health)
+}
+
+/// Gives all metrics as text.
+fn measured(hub: &Hub, policies: &Policies, metrics: &Arc<Metrics>) -> impl Fn() -> String + use<> {
+    let (hub, policies, metrics) = (hub.clone(), policies.clone(), Arc::clone(metrics));
+    move || exposition::text(&hub, &policies, &metrics)
 }
 
 /// Carries out what signals and commands ask, until one says stop. It alone changes the configuration in force.

@@ -162,15 +162,8 @@ impl<'a> Line<'a> {
             Event::AutomaticBan { origin, text, .. } | Event::TlsHandshakeFailed { origin, text } => {
                 line.caused_by(origin).with_text(text)
             }
-            Event::HealthListening { address } => Self {
-                address: Some(address),
-                ..line
-            },
-            Event::Listening { listener, address } => Self {
-                listener: Some(listener),
-                address: Some(address),
-                ..line
-            },
+            Event::HealthListening { address } => line.at(None, address),
+            Event::Listening { listener, address } => line.at(Some(listener), address),
             Event::Policy(event) => line.with_policy(event),
             Event::PublishRefused { topic, .. }
             | Event::RetainedFull { topic }
@@ -189,6 +182,15 @@ impl<'a> Line<'a> {
             | Event::SessionExpired { .. }
             | Event::SessionRefused { .. }
             | Event::Stopped => line,
+        }
+    }
+
+    fn at(self, listener: Option<&'a str>, address: &'a str) -> Self {
+        let address = Some(address);
+        Self {
+            listener,
+            address,
+            ..self
         }
     }
 
