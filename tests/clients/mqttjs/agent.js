@@ -1,8 +1,9 @@
 // One MQTT.js client, told what to do by its argument and its standard input.
 //
 // The argument is a JSON object: role ("subscriber" or "publisher"), host, port, version, client_id, topic, qos,
-// retain, and perhaps username, password, will. A publisher publishes each line of its input. At the end of the input
-// the client disconnects. What happens is told on standard output, one JSON object for each event.
+// retain, and perhaps path (then over WebSocket), username, password, will. A publisher publishes each line of its
+// input. At the end of the input the client disconnects. What happens is told on standard output, one JSON object for
+// each event.
 
 import { createInterface } from 'node:readline'
 import mqtt from 'mqtt'
@@ -16,7 +17,8 @@ function tell(event, details) {
 const client = mqtt.connect({
   host: options.host,
   port: options.port,
-  protocol: 'mqtt',
+  protocol: options.path ? 'ws' : 'mqtt',
+  path: options.path,
   protocolId: options.version === '3.1' ? 'MQIsdp' : 'MQTT',
   protocolVersion: { '3.1': 3, '3.1.1': 4, '5.0': 5 }[options.version],
   clientId: options.client_id,

@@ -7,6 +7,7 @@ mod agent;
 mod judged;
 mod mosquitto;
 mod plain;
+mod web;
 
 use agent::{Agent, Kind, Options, Role};
 use std::net::SocketAddr;
