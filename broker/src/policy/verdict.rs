@@ -71,7 +71,7 @@ pub struct Certificate {
     pub serial: String,
     /// SHA-256 of the DER certificate, lower-case hexadecimal.
     pub fingerprint_sha256: String,
-    /// Beginning of its validity. Policies are not told: `wit/` has no place for it.
+    /// Beginning of its validity.
     pub not_before_unix_seconds: u64,
     /// End of its validity.
     pub not_after_unix_seconds: u64,
