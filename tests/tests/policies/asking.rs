@@ -226,9 +226,9 @@ fn the_certificate_of_a_service_must_be_the_one_that_is_expected() {
     };
     let services = [
         ("right", over_tls(&right)),
-        ("other-authority", over_tls(&Identity::of("127.0.0.1", 4096))),
-        ("other-name", over_tls(&Identity::of("broker.test", 4096))),
-        ("expired", over_tls(&Identity::of("127.0.0.1", 2001))),
+        ("other-authority", over_tls(&Identity::of_name("127.0.0.1", 4096))),
+        ("other-name", over_tls(&Identity::of_name("broker.test", 4096))),
+        ("expired", over_tls(&Identity::of_name("127.0.0.1", 2001))),
         ("plain", Service::start(|_| ok("yes"))),
     ];
     let ca = "ca = \"ca.pem\"";
