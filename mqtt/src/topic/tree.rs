@@ -34,7 +34,9 @@ pub struct SubscriptionTree<K, V> {
     keys: RandomState,
     subscriptions: usize,
     groups: usize,
-    /// Another number whenever a topic may lead elsewhere than before; no two trees ever have the same.
+    /// Another number whenever a topic may lead to an audience that it did not lead to before; no two trees ever have
+    /// the same. An audience that is gone needs no new number: its index leads nowhere until another one, whose coming
+    /// changes the number, takes it.
     version: u64,
 }
 
@@ -133,7 +135,6 @@ impl<K: Copy + Eq + Hash, V> SubscriptionTree<K, V> {
         if audience.is_empty() {
             self.audiences.remove(id);
             self.set_audience(node, end, NONE);
-            self.version = next_version();
             self.prune(node);
         }
         self.groups -= usize::from(change.group);

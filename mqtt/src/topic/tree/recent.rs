@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// What a thread remembers of the latest topics it asked a tree about: 512 places of 128 bytes.
 ///
 /// Each topic has one place, by its hash; whoever comes later takes it. What is remembered holds until a filter gets
-/// its first subscriber or loses its last; after that the tree is asked again. Topics that are long, or match more than
+/// its first subscriber; after that the tree is asked again. Topics that are long, or match more than
 /// two filters, are not remembered. The trees asked may differ: nothing is ever taken for an answer of another tree.
 #[derive(Default)]
 pub struct RecentTopics {
