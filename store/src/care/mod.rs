@@ -169,7 +169,9 @@ struct Opened {
 impl Drop for Opened {
     fn drop(&mut self) {
         // Closing a damaged one writes, which may end the process; there is nothing to be written anyway.
-        self.engine.abandon();
+        if self.structure.is_some() {
+            self.engine.abandon();
+        }
     }
 }
 

@@ -152,7 +152,11 @@ impl Engine {
 
     /// Leaves the database open for ever, because closing one writes to it: what is damaged stays as it is.
     pub(crate) fn abandon(&self) {
-        std::mem::forget(self.opened.write().take());
+        let opened = self.opened.write().take();
+        if opened.is_some() {
+            self.disk.abandoned();
+        }
+        std::mem::forget(opened);
     }
 
     fn opened(&self) -> Result<Opened, Fault> {
@@ -193,6 +197,7 @@ impl Engine {
         };
         if has_panicked.into_inner() {
             std::mem::forget(database);
+            self.disk.abandoned();
             return;
         }
         // What it could not write is written after it is opened again.
