@@ -37,6 +37,7 @@ mod store;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 mod ticket;
+mod upgrade;
 mod wall;
 
 pub use change::{
