@@ -19,6 +19,7 @@ pub mod pulse;
 pub mod throttle;
 
 mod encryption;
+mod exposition;
 mod gating;
 mod operate;
 mod report;

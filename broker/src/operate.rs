@@ -5,12 +5,13 @@ use crate::config::{Config, InForce, Problem};
 use crate::confinement::Confinement;
 use crate::encryption;
 use crate::event::{Event, Events};
+use crate::exposition;
 use crate::gating::Observer;
 use crate::hub::{Asked, Hub, RestoreBansError, Stop};
 use crate::log;
 use crate::memory::{Memory, Pressure};
 use crate::metrics::Metrics;
-use crate::net::{ListenError, Listeners, Shared, Workers, tls};
+use crate::net::{Health, ListenError, Listeners, Shared, Workers, tls};
 use crate::policy::{Policies, PolicyError, PolicyWatch, SessionAction};
 use crate::service;
 use crate::storing;
@@ -40,7 +41,7 @@ pub enum RunError {
     Bans(RestoreBansError),
     /// The files for encryption.
     Tls(Vec<Problem>),
-    /// A listener.
+    /// A listener, or the health endpoint.
     Listen(ListenError),
     /// The admin socket that is configured.
     Admin(admin::BindError),
@@ -130,6 +131,7 @@ async fn operate(
     let metrics = Arc::new(Metrics::default());
     let events = Events::new(Arc::clone(&metrics));
     confinement.report(&events);
+    let health = start_health(config, &events)?;
     // Before the files are read, so that no change falls between the two.
     let files = tls::FileWatch::start(config)
         .map_err(|error| RunError::System("the files for encryption cannot be watched", error))?;
@@ -178,8 +180,10 @@ async fn operate(
 
     warn(&config.warnings, &events);
     encryption::begun(&files, &acceptors, &events);
+    health.ready(measured(&hub, &policies, &metrics));
     service::ready(&events);
     obey(config, read_again, &shared, (signals, waiting, files)).await;
+    health.stopping();
     service::stopping(&events);
     events.emit(Event::ShuttingDown {
         connections: metrics.connections_current.get(),
@@ -196,6 +200,21 @@ async fn operate(
     events.emit(Event::Stopped);
     events.flush();
     Ok(())
+}
+
+/// Before the policies are loaded: whoever watches the start sees that it goes on.
+fn start_health(config: &Config, events: &Events) -> Result<Health, RunError> {
+    let health = Health::default();
+    if let Some(address) = config.health {
+        health.serve(address, events).map_err(RunError::Listen)?;
+    }
+    Ok(health)
+}
+
+/// Gives all metrics as text.
+fn measured(hub: &Hub, policies: &Policies, metrics: &Arc<Metrics>) -> impl Fn() -> String + use<> {
+    let (hub, policies, metrics) = (hub.clone(), policies.clone(), Arc::clone(metrics));
+    move || exposition::text(&hub, &policies, &metrics)
 }
 
 /// Carries out what signals and commands ask, until one says stop. It alone changes the configuration in force.

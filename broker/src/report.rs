@@ -22,7 +22,10 @@ pub(crate) fn origin(peer: &verdict::Peer) -> Origin<'_> {
         address: &peer.address,
         port: peer.port,
         listener: &peer.listener,
-        proxy: peer.proxied_by.as_deref(),
+        proxy: peer.proxied_by.as_deref().map(|proxy| match proxy {
+            "" => "local",
+            address => address,
+        }),
         unique_id: peer.unique_id.as_deref(),
     }
 }

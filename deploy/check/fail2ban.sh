@@ -17,6 +17,14 @@ address = "[::1]:0"
 name = "tls"
 address = "127.0.0.1:0"
 tls = { certificate = "chain.pem", key = "key.pem" }
+[[listener]]
+name = "lan"
+address = "127.0.0.1:0"
+allow = ["10.0.0.0/8"]
+[[listener]]
+name = "small"
+address = "127.0.0.1:0"
+connections_max = 1
 [admin]
 socket = "admin.sock"
 [log]
@@ -47,9 +55,17 @@ for format in json human; do
     # From 127.0.0.1: what is no TLS on a port that wants it.
     printf 'GET / HTTP/1.1\r\n\r\n' >"/dev/tcp/127.0.0.1/$(port_of "$dir/log" tls)"
     wait_for "$dir/log" tls_handshake_failed
+    # From 127.0.0.1: where it may not connect.
+    : >"/dev/tcp/127.0.0.1/$(port_of "$dir/log" lan)"
+    # A listener that somebody else has filled is nobody's fault.
+    exec {held}<>"/dev/tcp/127.0.0.1/$(port_of "$dir/log" small)"
+    : >"/dev/tcp/127.0.0.1/$(port_of "$dir/log" small)"
+    wait_for "$dir/log" denied
+    wait_for "$dir/log" listener_connections_max
+    exec {held}>&-
     stop_broker
     same "found in the $format log" "$expected" "$(found "$dir/log" normal | LC_ALL=C sort)"
-    more=$(printf '%s\n127.0.0.1' "$expected" | LC_ALL=C sort)
+    more=$(printf '%s\n127.0.0.1\n127.0.0.1' "$expected" | LC_ALL=C sort)
     same "found by the aggressive mode" "$more" "$(found "$dir/log" aggressive | LC_ALL=C sort)"
     # As syslog writes it; as the journal shows it but for the time, which is not in its text.
     sed 's/^/2026-01-01T00:00:00.000000+00:00 host sluice[123]: /' "$dir/log" >"$dir/syslog"

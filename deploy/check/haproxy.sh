@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Has haproxy check the configuration, then puts it in front of a running broker, with only names, ports and servers
-# changed: clients talk through it, in the clear and with TLS that it does not see through. What this broker does not
-# offer (the PROXY protocol, a health endpoint: `sluice check` tells) is left out, and it is said so.
+# changed: it asks the broker for its health, and clients talk through it, in the clear and with TLS that it does not see
+# through.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . check/broker.sh
@@ -9,32 +9,9 @@ cd "$(dirname "$0")/.."
 haproxy -c -q -f haproxy/haproxy.cfg
 
 dir=$(broker_dir haproxy)
-# Whether the broker understands this configuration, without regard to its addresses.
-understands() {
-    printf '%s\n' "$1" >"$WORK/probe.toml"
-    "$SLUICE" check --config "$WORK/probe.toml" >/dev/null 2>&1
-}
-from_proxy='proxy_protocol = true
-trusted_proxies = ["127.0.0.1/32"]'
-listener='[[listener]]
-name = "probe"
-address = "127.0.0.1:0"'
-health='[health]
-address = "127.0.0.1:9883"'
 # The machine of the check may allow few files.
 edits=(-e 's/maxconn 100000/maxconn 100/' -e '/sluice2/d' -e 's/bind :1883/bind 127.0.0.1:21883/' -e 's/bind :8883/bind 127.0.0.1:28883/'
     -e 's/192.0.2.11:1883/127.0.0.1:31883/' -e 's/192.0.2.11:8883/127.0.0.1:38883/')
-if ! understands "$listener
-$from_proxy"; then
-    echo "haproxy: without the PROXY protocol, which this broker does not have"
-    edits+=(-e 's/ send-proxy-v2//')
-    from_proxy=
-fi
-if ! understands "$health"; then
-    echo "haproxy: without health checks, for which this broker has no endpoint"
-    edits+=(-e '/httpchk/d' -e '/http-check/d' -e 's/check port [0-9]* inter 2s fall 3 rise 2//')
-    health=
-fi
 sed "${edits[@]}" haproxy/haproxy.cfg >"$WORK/haproxy.cfg"
 
 openssl req -x509 -newkey ed25519 -nodes -days 30 -subj /CN=localhost -addext subjectAltName=DNS:localhost \
@@ -45,13 +22,16 @@ cat >"$dir/sluice.toml" <<END
 [[listener]]
 name = "mqtt"
 address = "127.0.0.1:31883"
-$from_proxy
+proxy_protocol = true
+trusted_proxies = ["127.0.0.1/32"]
 [[listener]]
 name = "mqtts"
 address = "127.0.0.1:38883"
 tls = { certificate = "chain.pem", key = "key.pem" }
-$from_proxy
-$health
+proxy_protocol = true
+trusted_proxies = ["127.0.0.1/32"]
+[health]
+address = "127.0.0.1:9883"
 [admin]
 socket = "admin.sock"
 # Whoever comes through a load balancer is no client of this machine.
@@ -72,13 +52,15 @@ passes -h 127.0.0.1 -p 21883
 passes -h localhost -p 28883 --cafile "$WORK/ca.pem"
 
 peers=$(sed -n 's/.*"client_connected","peer":"\([^"]*\)".*/\1/p' "$dir/log" | sort -u)
-if [ -n "$from_proxy" ]; then
-    same "who the broker says its clients are" 127.0.0.21 "$peers"
-    if timeout 20 mosquitto_pub -h 127.0.0.1 -p 31883 -u ada -P right -t passed -m "not through it" 2>/dev/null; then
-        echo "a client came past the load balancer" >&2
-        exit 1
-    fi
-else
-    same "who the broker says its clients are" 127.0.0.1 "$peers"
+same "who the broker says its clients are" 127.0.0.21 "$peers"
+if timeout 20 mosquitto_pub -h 127.0.0.1 -p 31883 -u ada -P right -t passed -m "not through it" 2>/dev/null; then
+    echo "a client came past the load balancer" >&2
+    exit 1
 fi
-echo "haproxy: messages pass in the clear and with TLS"
+ask='import urllib.request as r; print(r.urlopen("http://127.0.0.1:9883/readyz", timeout=20).read().decode().strip())'
+same "what the health check is told" ready "$(python3 -c "$ask")"
+if grep "is DOWN" "$WORK/haproxy.log"; then
+    echo "the load balancer takes the broker for dead" >&2
+    exit 1
+fi
+echo "haproxy: the broker is healthy, messages pass in the clear and with TLS"

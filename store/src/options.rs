@@ -27,7 +27,7 @@ pub struct Options {
 pub enum Durability {
     /// It is on disk.
     Always,
-    /// It will be within [`Options::commit_interval`], if the machine lives.
+    /// It will be within [`Options::commit_interval`], if the process and the machine live.
     Interval,
 }
 

@@ -1,6 +1,7 @@
 //! Runs the broker's binary for a test, and ends it with the test.
 
 use crate::PATIENCE;
+use crate::compiled;
 use crate::log::LogLine;
 use crate::packet::{Connect, Version, connect};
 use crate::peer::Peer;
@@ -148,7 +149,19 @@ impl Broker {
     /// A broker with a store in its directory, one listener, `default`, and what else the configuration says.
     #[must_use]
     pub fn durable(more: &str) -> Self {
-        Self::with_config(&durable_config(more))
+        Self::durable_in(new_dir(), more)
+    }
+
+    /// The same in a chosen directory.
+    ///
+    /// # Panics
+    /// When it cannot be written to.
+    #[must_use]
+    pub fn durable_in(dir: TempDir, more: &str) -> Self {
+        compiled::lend(&dir.path().join("data"));
+        std::fs::write(dir.path().join("sluice.toml"), durable_config(more))
+            .expect("the configuration is written");
+        Self::start_in(dir, &["run", "--config", "sluice.toml"])
     }
 
     /// A broker that runs in `dir` with these arguments.

@@ -4,6 +4,7 @@
 
 pub mod authority;
 pub mod broker;
+pub mod compiled;
 pub mod guests;
 pub mod http;
 pub mod log;

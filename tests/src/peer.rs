@@ -193,10 +193,7 @@ impl Peer {
             if left.is_zero() {
                 return Arrival::Nothing;
             }
-            self.stream
-                .socket()
-                .set_read_timeout(Some(left))
-                .expect("a read timeout can be set");
+            self.stream.set_read_timeout(left);
             let mut chunk = [0; 16 * 1024];
             match self.stream.read(&mut chunk) {
                 Ok(0) => return self.ended("closed"),

@@ -1,10 +1,13 @@
-//! What a peer's bytes travel through: TCP, TLS over it, or WebSocket over either.
+//! What a peer's bytes travel through: TCP, TLS over it, a unix socket, or WebSocket over any of them.
 
 use crate::PATIENCE;
 use crate::websocket::Framed;
 use rustls::{ClientConnection, StreamOwned};
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::time::Duration;
 
 /// A connection to the broker.
 pub enum Transport {
@@ -12,6 +15,8 @@ pub enum Transport {
     Plain(TcpStream),
     /// TLS; the handshake happens with the first read or write.
     Encrypted(Box<StreamOwned<ClientConnection, TcpStream>>),
+    /// A unix socket.
+    Local(UnixStream),
     /// WebSocket.
     Framed(Box<Framed>),
 }
@@ -26,14 +31,44 @@ impl Transport {
         Self::Plain(tcp(address))
     }
 
-    /// The socket below.
+    /// A connection over a unix socket.
+    ///
+    /// # Panics
+    /// When it cannot be opened.
+    #[must_use]
+    pub fn local(path: &Path) -> Self {
+        let socket = UnixStream::connect(path).expect("the broker accepts connections");
+        socket
+            .set_write_timeout(Some(PATIENCE))
+            .expect("a write timeout can be set");
+        Self::Local(socket)
+    }
+
+    /// The TCP socket below.
+    ///
+    /// # Panics
+    /// When there is none.
     #[must_use]
     pub fn socket(&self) -> &TcpStream {
         match self {
             Self::Plain(socket) => socket,
             Self::Encrypted(stream) => &stream.sock,
-            Self::Framed(stream) => stream.tcp(),
+            Self::Framed(stream) => stream.carrier().socket(),
+            Self::Local(_) => panic!("the connection is not over TCP"),
         }
+    }
+
+    /// How long a read waits.
+    ///
+    /// # Panics
+    /// When that cannot be set.
+    pub fn set_read_timeout(&self, patience: Duration) {
+        let set = match self {
+            Self::Local(socket) => socket.set_read_timeout(Some(patience)),
+            Self::Framed(stream) => return stream.carrier().set_read_timeout(patience),
+            Self::Plain(_) | Self::Encrypted(_) => self.socket().set_read_timeout(Some(patience)),
+        };
+        set.expect("a read timeout can be set");
     }
 
     /// The frames.
@@ -54,7 +89,7 @@ impl Transport {
     #[must_use]
     pub fn session(&self) -> &ClientConnection {
         match self {
-            Self::Plain(_) | Self::Framed(_) => panic!("the connection is not encrypted"),
+            Self::Plain(_) | Self::Local(_) | Self::Framed(_) => panic!("the connection is not encrypted"),
             Self::Encrypted(stream) => &stream.conn,
         }
     }
@@ -79,6 +114,7 @@ impl Read for Transport {
         match self {
             Self::Plain(socket) => socket.read(bytes),
             Self::Encrypted(stream) => stream.read(bytes),
+            Self::Local(socket) => socket.read(bytes),
             Self::Framed(stream) => stream.read(bytes),
         }
     }
@@ -89,6 +125,7 @@ impl Write for Transport {
         match self {
             Self::Plain(socket) => socket.write(bytes),
             Self::Encrypted(stream) => stream.write(bytes),
+            Self::Local(socket) => socket.write(bytes),
             Self::Framed(stream) => stream.write(bytes),
         }
     }
@@ -97,6 +134,7 @@ impl Write for Transport {
         match self {
             Self::Plain(socket) => socket.flush(),
             Self::Encrypted(stream) => stream.flush(),
+            Self::Local(socket) => socket.flush(),
             Self::Framed(stream) => stream.flush(),
         }
     }

@@ -2,7 +2,6 @@
 
 use crate::transport::Transport;
 use std::io::{self, Read, Write};
-use std::net::TcpStream;
 use tungstenite::client::client;
 use tungstenite::handshake::HandshakeError;
 use tungstenite::http::Uri;
@@ -76,8 +75,8 @@ impl Framed {
         self.closed_with.as_ref()
     }
 
-    pub(crate) fn tcp(&self) -> &TcpStream {
-        self.socket.get_ref().socket()
+    pub(crate) fn carrier(&self) -> &Transport {
+        self.socket.get_ref()
     }
 }
 

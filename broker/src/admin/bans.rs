@@ -17,6 +17,7 @@ pub(super) fn ban(
     let ban = Ban {
         subject,
         reason,
+        is_automatic: false,
         since,
         until,
     };

@@ -1,9 +1,10 @@
 //! What each command does.
 
-use super::{Orders, Request, bans, clients, kept, services};
+use super::{Orders, Request, bans, clients, kept};
 use crate::config::quantity;
+use crate::exposition;
 use crate::hub::Hub;
-use crate::metrics::{Exposition, Metrics};
+use crate::metrics::Metrics;
 use crate::policy::{LoadReport, LoadedPolicy, Policies, PolicyStatus};
 use serde_json::{Value, json};
 use std::path::PathBuf;
@@ -54,7 +55,11 @@ impl Commands {
     fn carry_out(&self, request: Request, module: Vec<u8>) -> Result<Value, String> {
         match request {
             Request::Status => Ok(self.status()),
-            Request::Metrics => Ok(Value::from(self.metrics_text())),
+            Request::Metrics => Ok(Value::from(exposition::text(
+                &self.hub,
+                &self.policies,
+                &self.metrics,
+            ))),
             Request::Reload => self.orders.reload(),
             Request::ClientList { prefix } => Ok(clients::list(&self.hub, &prefix)),
             Request::ClientShow { client_id } => clients::show(&self.hub, &client_id),
@@ -122,56 +127,6 @@ impl Commands {
             "policy_generation": self.policies.generation(),
             "policy_faults": metrics.policy_faults.get(),
         })
-    }
-
-    /// The broker's metrics, then those of each policy.
-    fn metrics_text(&self) -> String {
-        self.hub.expire_bans();
-        let mut text = Exposition::default();
-        let policies = self.policies.list();
-        for policy in &policies {
-            let labels = [("policy", policy.name.as_str())];
-            text.counter(
-                "sluice_policy_calls_total",
-                "Calls of a policy's hooks.",
-                &labels,
-                policy.calls,
-            );
-        }
-        let decisions = self.policies.decisions();
-        for (tier, count) in [
-            ("grant", decisions.grant),
-            ("cache", decisions.cache),
-            ("call", decisions.call),
-        ] {
-            text.counter(
-                "sluice_policy_decisions_total",
-                "Decisions on publishes and subscriptions, by the costliest thing each needed.",
-                &[("tier", tier)],
-                count,
-            );
-        }
-        for policy in &policies {
-            text.gauge(
-                "sluice_policy_instances",
-                "Instances of a policy that exist.",
-                &[("policy", policy.name.as_str())],
-                policy.instances,
-            );
-        }
-        services::render(&self.policies, &mut text);
-        for policy in &policies {
-            for (name, value) in &policy.counters {
-                let labels = [("policy", policy.name.as_str()), ("name", name)];
-                text.counter(
-                    "sluice_policy_counter_total",
-                    "What policies count themselves.",
-                    &labels,
-                    *value,
-                );
-            }
-        }
-        self.metrics.render() + &text.into_string()
     }
 }
 

@@ -11,7 +11,6 @@ mod commands;
 mod kept;
 mod orders;
 mod server;
-mod services;
 pub mod socket;
 #[cfg(test)]
 mod tests;

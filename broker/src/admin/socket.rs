@@ -1,26 +1,13 @@
 //! Where the admin socket is, and how it comes to be there safely.
 
 use crate::config::AdminSocket;
+use crate::net::unix;
+pub(super) use crate::net::unix::BoundSocket;
 use std::fmt;
-use std::fs::{self, DirBuilder, Permissions};
+use std::fs::{self, DirBuilder};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt};
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
-
-/// A listening socket; its file goes with it.
-#[derive(Debug)]
-pub(super) struct BoundSocket {
-    pub(super) listener: UnixListener,
-    pub(super) path: PathBuf,
-}
-
-impl Drop for BoundSocket {
-    fn drop(&mut self) {
-        // If it is gone already, so much the better.
-        let _ = fs::remove_file(&self.path);
-    }
-}
 
 /// Why there is no admin socket.
 #[derive(Debug)]
@@ -87,26 +74,17 @@ pub(super) fn own_uid() -> u32 {
     rustix::process::geteuid().as_raw()
 }
 
-/// Makes the socket. It is closed to others before it can be found: it gets its permissions under a temporary name.
+/// Makes the socket, closed to others.
 pub(super) fn bind(path: &Path) -> Result<BoundSocket, BindError> {
-    let failed = |error| BindError::Io(path.to_owned(), error);
     make_directory(path)?;
-    make_way(path)?;
-    let mut temporary = path.as_os_str().to_owned();
-    temporary.push(format!(".{}", std::process::id()));
-    let temporary = PathBuf::from(temporary);
-    let _ = fs::remove_file(&temporary);
-    let listener = UnixListener::bind(&temporary).map_err(failed)?;
-    let placed = fs::set_permissions(&temporary, Permissions::from_mode(0o600))
-        .and_then(|()| fs::rename(&temporary, path))
-        .and_then(|()| listener.set_nonblocking(true));
-    if let Err(error) = placed {
-        let _ = fs::remove_file(&temporary);
-        return Err(failed(error));
-    }
-    Ok(BoundSocket {
-        listener,
-        path: path.to_owned(),
+    let access = unix::Access {
+        mode: 0o600,
+        group: None,
+    };
+    unix::listen_at(path, access).map_err(|error| match error {
+        unix::BindError::Alive => BindError::Alive(path.to_owned()),
+        unix::BindError::NotASocket => BindError::NotASocket(path.to_owned()),
+        unix::BindError::Io(error) => BindError::Io(path.to_owned(), error),
     })
 }
 
@@ -133,26 +111,12 @@ fn make_directory(path: &Path) -> Result<(), BindError> {
     Ok(())
 }
 
-/// Removes what a broker that ended without cleaning up left behind, and nothing else.
-fn make_way(path: &Path) -> Result<(), BindError> {
-    let metadata = match fs::symlink_metadata(path) {
-        Ok(metadata) => metadata,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(BindError::Io(path.to_owned(), error)),
-    };
-    if !metadata.file_type().is_socket() {
-        return Err(BindError::NotASocket(path.to_owned()));
-    }
-    match UnixStream::connect(path) {
-        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => Ok(()),
-        Ok(_) => Err(BindError::Alive(path.to_owned())),
-        Err(error) => Err(BindError::Io(path.to_owned(), error)),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs::Permissions;
+    use std::os::unix::fs::PermissionsExt;
+    use std::os::unix::net::UnixListener;
 
     #[test]
     fn the_socket_is_closed_to_others_and_goes_with_its_owner() {

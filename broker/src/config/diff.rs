@@ -55,12 +55,14 @@ pub(super) fn in_force(old: &Config, new: &Config) -> Config {
             .collect(),
         limits: new.limits.clone(),
         total: new.total,
+        guard: new.guard.clone(),
         memory_limit: new.memory_limit,
         policies: new.policies.clone(),
         default_chain: new.default_chain.clone(),
         services: new.services.clone(),
         issuers: new.issuers.clone(),
         admin: old.admin.clone(),
+        health: old.health,
         log,
         sys_interval: old.sys_interval,
         confine: old.confine,
@@ -71,7 +73,7 @@ pub(super) fn in_force(old: &Config, new: &Config) -> Config {
 fn listener_in_force(old: &Listener, new: &Config) -> Listener {
     let known = new.listeners.iter().find(|listener| listener.name == old.name);
     Listener {
-        address: old.address,
+        address: old.address.clone(),
         ..known.unwrap_or(old).clone()
     }
 }
@@ -88,12 +90,14 @@ pub(super) fn changes(old: &Config, new: &Config) -> Changes {
         listeners,
         limits,
         total,
+        guard,
         memory_limit,
         policies,
         default_chain,
         services,
         issuers,
         admin,
+        health,
         log,
         sys_interval,
         confine,
@@ -102,6 +106,7 @@ pub(super) fn changes(old: &Config, new: &Config) -> Changes {
     for (key, changed) in [
         ("limits", *limits != new.limits),
         ("total", *total != new.total),
+        ("guard", *guard != new.guard),
         ("memory_limit", *memory_limit != new.memory_limit),
         ("log.level", log.level != new.log.level),
         ("policies", *default_chain != new.default_chain),
@@ -118,6 +123,7 @@ pub(super) fn changes(old: &Config, new: &Config) -> Changes {
         ("confine", *confine != new.confine),
         ("data_dir", *data_dir != new.data_dir),
         ("store", *store != new.store),
+        ("health", *health != new.health),
         ("log.format", log.format != new.log.format),
         ("policy_dir", *policy_dir != new.policy_dir),
         ("sys_interval", *sys_interval != new.sys_interval),
@@ -147,7 +153,7 @@ fn listener_changes(old: &[Listener], new: &[Listener], changes: &mut Changes) {
         }
         if *other
             != (Listener {
-                address: other.address,
+                address: other.address.clone(),
                 ..listener.clone()
             })
         {
@@ -185,7 +191,7 @@ mod tests {
         let old = Config::default();
         let mut new = old.clone();
         new.workers = Some(3);
-        new.listeners = vec![Listener::new("tls", old.listeners[0].address)];
+        new.listeners = vec![Listener::new("tls", old.listeners[0].address.clone())];
         let changes = old.changes_to(&new);
         assert_eq!(
             changes.restart,
@@ -208,7 +214,7 @@ mod tests {
         new.listeners[0].policies = Some(vec!["users".to_owned()]);
         assert_eq!(old.changes_to(&new).live, ["listener \"default\""]);
         assert!(old.changes_to(&new).restart.is_empty());
-        new.listeners[0].address.set_port(1);
+        new.listeners[0].address = std::net::SocketAddr::from(([127, 0, 0, 1], 1)).into();
         assert_eq!(old.changes_to(&new).restart, ["listener \"default\" address"]);
         let in_force = old.in_force_with(&new);
         assert_eq!(in_force.listeners[0].policies, new.listeners[0].policies);

@@ -1,7 +1,7 @@
 //! A socket that accepts clients: where it is, who stands in front of it, and what is asked of those who come.
 
 use super::table::{Parsed, Table, Wrong};
-use super::{Tls, WebSocket, budget, tls, value, websocket};
+use super::{Address, ListenerGuard, Tls, WebSocket, address, budget, tls, value, websocket};
 use crate::network::Network;
 use crate::policy::budget::Budget;
 use sluice_mqtt::packet::Version;
@@ -15,8 +15,8 @@ use std::time::Duration;
 pub struct Listener {
     /// For policies, logs and metrics: `[a-z0-9_-]`, at most 64 bytes.
     pub name: String,
-    /// Where it listens; port 0 lets the system choose.
-    pub address: SocketAddr,
+    /// Where it listens.
+    pub address: Address,
     /// Its own chain of policies; `None`: the default chain.
     pub policies: Option<Vec<String>>,
     /// How it encrypts; `None`: not at all.
@@ -25,6 +25,8 @@ pub struct Listener {
     pub websocket: Option<WebSocket>,
     /// Who may speak for clients.
     pub proxies: Proxies,
+    /// Who may connect, and how many.
+    pub guard: ListenerGuard,
     /// From the accept, or the end of the TLS handshake, to a complete CONNECT. What a proxy says of the client comes
     /// within the same time.
     pub connect_timeout: Duration,
@@ -41,7 +43,7 @@ pub struct Listener {
 pub struct Proxies {
     /// Every connection begins with a header of the PROXY protocol.
     pub protocol: bool,
-    /// Addresses of those who are believed; nobody else may connect where [`Self::protocol`] is on. Where it is off,
+    /// Addresses of those who are believed: on a unix socket all who may connect, and then this is empty. Nobody else may connect where [`Self::protocol`] is on. Where it is off,
     /// they say in X-Forwarded-For whom a WebSocket is for.
     pub trusted: Vec<Network>,
 }
@@ -52,14 +54,15 @@ impl Listener {
 
     /// A listener with the default chain, for every version.
     #[must_use]
-    pub fn new(name: impl Into<String>, address: SocketAddr) -> Self {
+    pub fn new(name: impl Into<String>, address: impl Into<Address>) -> Self {
         Self {
             name: name.into(),
-            address,
+            address: address.into(),
             policies: None,
             tls: None,
             websocket: None,
             proxies: Proxies::default(),
+            guard: ListenerGuard::default(),
             connect_timeout: Self::CONNECT_TIMEOUT,
             versions: vec![Version::V31, Version::V311, Version::V5],
             limits: Budget::default(),
@@ -71,7 +74,8 @@ impl Listener {
 /// `None`: a problem was noted.
 pub(super) fn read(mut table: Table<'_, '_>, base: &Path) -> Option<Listener> {
     let name = table.required("name", value::name);
-    let address = table.required("address", value::address);
+    let address = address::read(&mut table, base);
+    let is_unix = matches!(address, Some(Address::Unix(_)));
     let policies = table.value("policies", value::texts);
     let mut connect_timeout = Listener::CONNECT_TIMEOUT;
     table.read(
@@ -82,14 +86,20 @@ pub(super) fn read(mut table: Table<'_, '_>, base: &Path) -> Option<Listener> {
     let mut accepted = vec![Version::V31, Version::V311, Version::V5];
     table.read("versions", &mut accepted, versions);
     let tls = table.table("tls").and_then(|table| tls::read(table, base));
+    if is_unix && tls.is_some() {
+        let remedy = "nobody listens in on a unix socket: remove the key";
+        table.problem("tls", Wrong::new("has no meaning here", remedy));
+    }
     let websocket = table.table("websocket").map(websocket::read);
-    let proxies = proxies(&mut table, websocket.is_some());
+    let proxies = proxies(&mut table, websocket.is_some(), is_unix);
+    let guard = ListenerGuard::read(&mut table, !is_unix);
     let placeholder = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
     let mut listener = Listener {
         policies,
         tls,
         websocket,
         proxies,
+        guard,
         connect_timeout,
         versions: accepted,
         ..Listener::new("", placeholder)
@@ -103,12 +113,20 @@ pub(super) fn read(mut table: Table<'_, '_>, base: &Path) -> Option<Listener> {
     })
 }
 
-fn proxies(table: &mut Table<'_, '_>, is_websocket: bool) -> Proxies {
+fn proxies(table: &mut Table<'_, '_>, is_websocket: bool, is_unix: bool) -> Proxies {
     let mut proxies = Proxies::default();
     table.read("proxy_protocol", &mut proxies.protocol, value::boolean);
     let trusted = table.value("trusted_proxies", value::networks);
     let is_empty = trusted.as_ref().is_some_and(Vec::is_empty);
     match (&trusted, proxies.protocol) {
+        (Some(_), _) if is_unix => table.problem(
+            "trusted_proxies",
+            Wrong::new(
+                "has no meaning here",
+                "whoever may connect to a unix socket is trusted: remove the key",
+            ),
+        ),
+        (None, true) if is_unix => {}
         (Some(_), true) if is_empty => table.problem(
             "trusted_proxies",
             Wrong::new("nobody could connect", "name the addresses of the proxies"),
@@ -168,7 +186,7 @@ fn versions(list: &toml::de::DeValue<'_>) -> Parsed<Vec<Version>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Config;
+    use crate::config::{Config, UnixSocket};
 
     fn parse(keys: &str) -> Result<Listener, Vec<String>> {
         let text = format!("[[listener]]\nname = \"a\"\naddress = \"127.0.0.1:1\"\n{keys}\n");
@@ -176,6 +194,51 @@ mod tests {
             Ok(mut config) => Ok(config.listeners.remove(0)),
             Err(problems) => Err(problems.iter().map(ToString::to_string).collect()),
         }
+    }
+
+    #[test]
+    fn a_unix_socket_has_permissions_and_trusts_whoever_may_connect() {
+        let unix = |keys: &str| {
+            let text = format!("[[listener]]\nname = \"a\"\naddress = \"unix:run/mqtt.sock\"\n{keys}\n");
+            match Config::parse(Path::new("/etc/sluice.toml"), &text) {
+                Ok(mut config) => Ok(config.listeners.remove(0)),
+                Err(problems) => Err(problems[0].to_string()),
+            }
+        };
+        let listener = unix("socket_mode = \"0600\"\nsocket_group = \"mqtt\"\nproxy_protocol = true");
+        let listener = listener.expect("no problems");
+        let expected = UnixSocket {
+            path: "/etc/run/mqtt.sock".into(),
+            mode: 0o600,
+            group: Some("mqtt".to_owned()),
+        };
+        assert_eq!(listener.address, Address::Unix(expected));
+        assert!(listener.proxies.protocol);
+        assert_eq!(listener.address.to_string(), "unix:/etc/run/mqtt.sock");
+        for (keys, expected) in [
+            (
+                "socket_mode = 660",
+                "listener[0].socket_mode: is no mode of a socket that the broker itself may use: write octal digits in \
+                 quotes, such as \"0660\"",
+            ),
+            (
+                "tls = { certificate = \"a\", key = \"b\" }",
+                "listener[0].tls: has no meaning here: nobody listens in on a unix socket: remove the key",
+            ),
+            (
+                "proxy_protocol = true\ntrusted_proxies = [\"10.0.0.1\"]",
+                "listener[0].trusted_proxies: has no meaning here: whoever may connect to a unix socket is trusted: \
+                 remove the key",
+            ),
+        ] {
+            let problem = unix(keys).expect_err(keys);
+            assert!(problem.ends_with(expected), "{problem}");
+        }
+        assert_eq!(
+            problem("socket_group = \"mqtt\""),
+            "listener[0].socket_group: has no meaning here: it is about sockets with an address such as \
+             \"unix:/run/sluice/mqtt.sock\""
+        );
     }
 
     /// The only problem of these keys, without its place.

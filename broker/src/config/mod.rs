@@ -3,8 +3,10 @@
 //! [`Config::default`] is what `sluice run` without a file uses. [`Config::load`] reports every problem of a file
 //! at once, each with its line, its key and what to do about it. An unknown key is a problem: nothing is ignored.
 
+mod address;
 mod budget;
 mod diff;
+mod guard;
 mod in_force;
 mod listener;
 mod policies;
@@ -21,8 +23,10 @@ mod value;
 mod websocket;
 mod written;
 
+pub use address::{Address, UnixSocket};
 pub use budget::parse_client_limits;
 pub use diff::Changes;
+pub use guard::{Guard, ListenerGuard, Threshold};
 pub use in_force::{InForce, Limit, LimitChange, LimitOrigin};
 pub use listener::{Listener, Proxies};
 pub use problem::Problem;
@@ -60,6 +64,8 @@ pub struct Config {
     pub limits: Limits,
     /// What all clients together may use: only its rates count.
     pub total: Budget,
+    /// Who is too many, and who failed too often.
+    pub guard: Guard,
     /// The memory the broker keeps to. `None`: what there is.
     pub memory_limit: Option<u64>,
     /// Every policy, by unique name.
@@ -72,6 +78,8 @@ pub struct Config {
     pub issuers: Vec<IssuerSpec>,
     /// The admin socket.
     pub admin: Admin,
+    /// Where `/livez`, `/readyz` and `/metrics` are served over HTTP. `None`: nowhere.
+    pub health: Option<SocketAddr>,
     /// The log.
     pub log: Log,
     /// How often `$SYS` topics are published. `None`: never.
@@ -199,12 +207,14 @@ impl Default for Config {
             )],
             limits: Limits::default(),
             total: Budget::default(),
+            guard: Guard::default(),
             memory_limit: None,
             policies: vec![PolicyConfig::builtin()],
             default_chain: vec![PolicyConfig::builtin().name],
             services: Vec::new(),
             issuers: Vec::new(),
             admin: Admin::default(),
+            health: None,
             log: Log::default(),
             sys_interval: Some(Duration::from_secs(10)),
             confine: true,

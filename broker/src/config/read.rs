@@ -3,8 +3,8 @@
 use super::problem::Problem;
 use super::table::{Document, Table, Wrong};
 use super::{
-    AdminSocket, Config, Limits, LogFormat, PolicyConfig, PolicySource, budget, listener, services, store,
-    value,
+    AdminSocket, Config, Limits, LogFormat, PolicyConfig, PolicySource, budget, guard, listener, services,
+    store, value,
 };
 use sluice_mqtt::packet::QoS;
 use std::path::Path;
@@ -61,11 +61,22 @@ pub(super) fn read(document: &Document<'_>, file: &Path, mut root: Table<'_, '_>
         config.policies = policies.map(|(name, table)| policy(name, table, base)).collect();
     }
     services::read(&mut root, &mut config, base);
+    if let Some(table) = root.table("guard") {
+        guard::read(table, &mut config.guard);
+    }
     if let Some(mut table) = root.table("admin") {
         table.read("socket", &mut config.admin.socket, |value| match value.as_str() {
             Some("off") => Ok(AdminSocket::Off),
             _ => value::path(base)(value).map(AdminSocket::Path),
         });
+        table.finish();
+    }
+    if let Some(mut table) = root.table("health") {
+        table.read(
+            "address",
+            &mut config.health,
+            value::or_word("off", value::address),
+        );
         table.finish();
     }
     if let Some(mut table) = root.table("log") {
@@ -233,7 +244,7 @@ fn relations(root: &Table<'_, '_>, config: &mut Config) {
                 Wrong::new(what, "every listener has its own"),
             );
         }
-        if listener.address.port() != 0 && earlier.any(|other| other.address == listener.address) {
+        if earlier.any(|other| other.address.collides(&listener.address)) {
             let what = format!("the address {} is taken", listener.address);
             root.problem(
                 &format!("{key}.address"),
@@ -312,7 +323,7 @@ fn warnings(document: &Document<'_>, config: &Config) -> Vec<Problem> {
                 .iter()
                 .any(|p| p.name == *name && !p.admits_others())
         };
-        if !listener.address.ip().is_loopback() && chain.iter().all(admits_here_only) {
+        if !listener.address.is_local() && chain.iter().all(admits_here_only) {
             let what = format!(
                 "{} can be reached from other machines, but no users are configured",
                 listener.address

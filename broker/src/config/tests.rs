@@ -99,7 +99,7 @@ const WRONG_VALUES: &[(&str, &str)] = &[
     ),
     (
         "colour = 3",
-        "colour: unknown key: known keys here: data_dir, store, policy_dir, policies, sys_interval, confine, workers, listener, limits, total, memory_limit, policy, service, jwt, admin, log",
+        "colour: unknown key: known keys here: data_dir, store, policy_dir, policies, sys_interval, confine, workers, listener, limits, total, memory_limit, policy, service, jwt, guard, admin, health, log",
     ),
 ];
 

@@ -162,6 +162,13 @@ pub(super) fn parse_address(text: &str) -> Parsed<SocketAddr> {
         .map_err(|_| Wrong::new(format!("\"{text}\" is not an address"), remedy))
 }
 
+/// A text that says something.
+pub(super) fn text(value: &DeValue<'_>) -> Parsed<String> {
+    let text = value.as_str().filter(|text| !text.is_empty());
+    let text = text.ok_or_else(|| mistyped(value, "a text in quotes, not empty"))?;
+    Ok(text.to_owned())
+}
+
 /// A list of texts.
 pub(super) fn texts(value: &DeValue<'_>) -> Parsed<Vec<String>> {
     let wanted = "a list of texts, such as [\"users\"]";

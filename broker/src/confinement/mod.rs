@@ -1,15 +1,15 @@
 //! What the process gives up before it meets a client, so that a mistake in it is worth little to whoever finds one.
 //!
 //! Landlock, where the kernel has it: of the files of this machine it keeps those that the configuration names, of the
-//! network the ports of its listeners, and those of the services that policies ask; it runs no program. Beside that it never gets more privileges than it has
-//! (`no_new_privs`), and leaves no core that would hold keys and passwords. None of it can be taken back: what a later
+//! network the ports of its listeners and its health endpoint, and those of the services that policies ask; it runs no
+//! program. Beside that it never gets more privileges than it has (`no_new_privs`), and leaves no core that would hold keys and passwords. None of it can be taken back: what a later
 //! configuration names elsewhere needs a restart, and [`Confinement::outside`] says so.
 //!
 //! The kernel confines the calling thread and those it starts from then on: [`confine`] comes before any other thread.
 
 mod places;
 
-use crate::config::{Config, Problem};
+use crate::config::{Address, Config, Problem};
 use crate::event::{Event, Events};
 use landlock::{
     ABI, Access, AccessFs, AccessNet, BitFlags, LandlockStatus, NetPort, RestrictionStatus, Ruleset,
@@ -176,8 +176,15 @@ fn restrict(config: &Config, places: &Places) -> Result<RestrictionStatus, Rules
     for (dir, rights) in &places.write {
         ruleset = ruleset.add_rules(path_beneath_rules([dir], *rights))?;
     }
-    for listener in &config.listeners {
-        ruleset = ruleset.add_rule(NetPort::new(listener.address.port(), AccessNet::BindTcp))?;
+    let listeners = config
+        .listeners
+        .iter()
+        .filter_map(|listener| match listener.address {
+            Address::Ip(address) => Some(address),
+            Address::Unix(_) => None,
+        });
+    for address in listeners.chain(config.health) {
+        ruleset = ruleset.add_rule(NetPort::new(address.port(), AccessNet::BindTcp))?;
     }
     // Clients come to the broker; it goes nowhere but to the services that policies may ask.
     for port in service_ports(config) {

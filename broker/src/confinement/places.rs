@@ -3,7 +3,7 @@
 //! Rights are given for the directory of a file, not for the file: a file that is renewed is another one to the kernel.
 
 use crate::admin::socket;
-use crate::config::{Config, Listener, PolicySource, Tls};
+use crate::config::{Address, Config, Listener, PolicySource, Tls, UnixSocket};
 use landlock::{AccessFs, BitFlags, make_bitflags};
 use std::collections::BTreeMap;
 use std::fs::DirBuilder;
@@ -19,7 +19,7 @@ pub(super) struct Places {
 
 const READ: BitFlags<AccessFs> = make_bitflags!(AccessFs::{ReadFile});
 const LIST: BitFlags<AccessFs> = make_bitflags!(AccessFs::{ReadFile | ReadDir});
-/// For the admin socket: it is made under another name and moved.
+/// For the admin socket and those of listeners: each is made under another name and moved.
 const SOCKET: BitFlags<AccessFs> = make_bitflags!(AccessFs::{MakeSock | RemoveFile});
 const KEEP: BitFlags<AccessFs> = make_bitflags!(AccessFs::{
     ReadFile | ReadDir | WriteFile | Truncate | MakeReg | MakeDir | RemoveFile | RemoveDir | Refer
@@ -59,8 +59,8 @@ impl Places {
         {
             places.read.insert(path, READ);
         }
-        if !config.services.is_empty() {
-            // Their names are looked up, and their certificates verified, by what the system says.
+        if !config.services.is_empty() || sockets(config).any(|socket| socket.group.is_some()) {
+            // By what the system says, services' names are looked up and their certificates verified, and groups are.
             for dir in SYSTEM.iter().filter_map(|dir| Path::new(dir).canonicalize().ok()) {
                 *places.read.entry(dir).or_default() |= LIST;
             }
@@ -68,11 +68,28 @@ impl Places {
         for dir in config.data_dir.iter().filter_map(|dir| dir.canonicalize().ok()) {
             *places.write.entry(dir).or_default() |= KEEP;
         }
-        if let Some(dir) = socket::path_of(&config.admin.socket).and_then(|path| directory(&path)) {
+        let admin = socket::path_of(&config.admin.socket);
+        let listeners = sockets(config).map(|socket| socket.path.clone());
+        for dir in admin
+            .into_iter()
+            .chain(listeners)
+            .filter_map(|path| directory(&path))
+        {
             *places.write.entry(dir).or_default() |= SOCKET;
         }
         places
     }
+}
+
+/// Those of the listeners.
+fn sockets(config: &Config) -> impl Iterator<Item = &UnixSocket> {
+    config
+        .listeners
+        .iter()
+        .filter_map(|listener| match &listener.address {
+            Address::Unix(socket) => Some(socket),
+            Address::Ip(_) => None,
+        })
 }
 
 /// Makes the directories that the broker would make itself: later it can do so only in those that exist now.
@@ -109,6 +126,7 @@ fn listener_files(listener: &Listener) -> Vec<(&'static str, &Path)> {
     let Listener {
         name: _,
         address: _,
+        guard: _,
         proxies: _,
         websocket: _,
         policies: _,

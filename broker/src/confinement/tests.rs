@@ -1,9 +1,10 @@
 use super::*;
-use crate::config::{AdminSocket, Listener, PolicyConfig, PolicySource};
+use crate::config::{Address, AdminSocket, Listener, PolicyConfig, PolicySource, UnixSocket};
 use crate::policy::spec::ServiceSpec;
 use std::fs::{self, File};
 use std::io;
-use std::net::{TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::process::Command;
 use std::thread;
@@ -22,7 +23,7 @@ fn config(dir: &Path) -> Config {
     let mut config = Config {
         data_dir: Some(dir.join("data")),
         policies: vec![gate],
-        listeners: vec![Listener::new("door", ([127, 0, 0, 1], 0).into())],
+        listeners: vec![Listener::new("door", SocketAddr::from(([127, 0, 0, 1], 0)))],
         ..Config::default()
     };
     config.admin.socket = AdminSocket::Off;
@@ -130,6 +131,44 @@ fn no_port_but_a_listeners_can_be_bound_and_none_connected_to() {
         let ports = abi >= 4;
         assert_eq!((outward, chosen, door), (ports, ports, false));
     }
+}
+
+#[test]
+fn a_listeners_socket_can_be_made_moved_and_removed_and_no_other() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let run = dir.path().join("run");
+    fs::create_dir(&run).expect("a directory");
+    let mut config = config(dir.path());
+    let socket = UnixSocket {
+        path: run.join("mqtt.sock"),
+        mode: 0o660,
+        group: None,
+    };
+    config.listeners = vec![Listener::new("door", Address::Unix(socket))];
+    let elsewhere = dir.path().join("other.sock");
+    let seen = confined(&config, move |_| {
+        let _socket = UnixListener::bind(run.join("new")).expect("it is made");
+        fs::rename(run.join("new"), run.join("mqtt.sock")).expect("it is moved");
+        UnixStream::connect(run.join("mqtt.sock")).expect("it listens");
+        fs::remove_file(run.join("mqtt.sock")).expect("it is removed");
+        let file = refused(fs::write(run.join("file"), "text"));
+        (file, refused(UnixListener::bind(elsewhere)))
+    });
+    assert!(seen.is_none_or(|seen| seen == (true, true)), "{seen:?}");
+}
+
+#[test]
+fn the_health_endpoint_can_be_bound() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let free = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let ours = free.local_addr().expect("an address");
+    drop(free);
+    let config = Config {
+        health: Some(ours),
+        ..config(dir.path())
+    };
+    let seen = confined(&config, move |_| refused(TcpListener::bind(ours)));
+    assert!(seen.is_none_or(|refused| !refused));
 }
 
 #[test]

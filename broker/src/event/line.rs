@@ -24,7 +24,7 @@ pub(super) struct Line<'a> {
     listener: Option<&'a str>,
     proxy: Option<&'a str>,
     unique_id: Option<Cow<'a, str>>,
-    address: Option<String>,
+    address: Option<&'a str>,
     client_id: Option<Cow<'a, str>>,
     policy: Option<Cow<'a, str>>,
     service: Option<&'a str>,
@@ -63,7 +63,7 @@ macro_rules! write_line {
             listener = $line.listener,
             proxy = $line.proxy,
             unique_id = $line.unique_id.as_deref(),
-            address = $line.address.as_deref(),
+            address = $line.address,
             client_id = $line.client_id.as_deref(),
             policy = $line.policy.as_deref(),
             service = $line.service,
@@ -168,12 +168,11 @@ impl<'a> Line<'a> {
                 reason: Some(reason.name()),
                 ..line.caused_by(origin).with_text(text)
             },
-            Event::TlsHandshakeFailed { origin, text, .. } => line.caused_by(origin).with_text(text),
-            Event::Listening { listener, address } => Self {
-                listener: Some(listener),
-                address: Some(address.to_string()),
-                ..line
-            },
+            Event::AutomaticBan { origin, text, .. } | Event::TlsHandshakeFailed { origin, text, .. } => {
+                line.caused_by(origin).with_text(text)
+            }
+            Event::HealthListening { address } => line.at(None, address),
+            Event::Listening { listener, address } => line.at(Some(listener), address),
             Event::Policy(event) => line.with_policy(event),
             Event::PublishRefused { topic, .. }
             | Event::RetainedFull { topic }
@@ -218,6 +217,15 @@ impl<'a> Line<'a> {
     fn failed(self, failure: Option<HandshakeFailure>) -> Self {
         Self {
             cause: failure.map(HandshakeFailure::name),
+            ..self
+        }
+    }
+
+    fn at(self, listener: Option<&'a str>, address: &'a str) -> Self {
+        let address = Some(address);
+        Self {
+            listener,
+            address,
             ..self
         }
     }
@@ -451,6 +459,7 @@ fn level_and_name(event: &Event<'_>) -> (Level, &'static str) {
         Event::AdminCommand { error: Some(_), .. } => (Level::WARN, "admin_command"),
         Event::AdminListening { .. } => (Level::INFO, "admin_listening"),
         Event::AdminUnavailable { .. } => (Level::WARN, "admin_unavailable"),
+        Event::AutomaticBan { .. } => (Level::WARN, "automatic_ban"),
         Event::ClientConnected { .. } => (Level::INFO, "client_connected"),
         Event::ClientDisconnected { .. } => (Level::INFO, "client_disconnected"),
         Event::ClientThrottled { .. } => (Level::INFO, "client_throttled"),
@@ -460,6 +469,7 @@ fn level_and_name(event: &Event<'_>) -> (Level, &'static str) {
         Event::Confined { .. } => (Level::INFO, "confined"),
         Event::ConnectRefused { .. } => (Level::WARN, "connect_refused"),
         Event::ConnectionShed { .. } => (Level::WARN, "connection_shed"),
+        Event::HealthListening { .. } => (Level::INFO, "health_listening"),
         Event::LimitsReplaced { .. } => (Level::INFO, "limits_replaced"),
         Event::Listening { .. } => (Level::INFO, "listening"),
         Event::MemoryPressure { .. } => (Level::WARN, "memory_pressure"),

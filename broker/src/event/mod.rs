@@ -11,7 +11,7 @@ use crate::metrics::{HandshakeFailure, Metrics, Shed};
 use limiter::{Limiter, Subject, Suppressed};
 use line::Line;
 use parking_lot::Mutex;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -117,6 +117,12 @@ pub enum Event<'a> {
         about: &'a str,
         error: Option<&'a str>,
     },
+    /// Somebody failed, or came in, too often and is kept out for a while; or would be, but there are too many bans.
+    AutomaticBan {
+        origin: Origin<'a>,
+        is_kept: bool,
+        text: &'a str,
+    },
     /// A CONNECT was accepted.
     ClientConnected {
         client: Client<'a>,
@@ -153,8 +159,10 @@ pub enum Event<'a> {
         client: Client<'a>,
         refusal: Refusal<'a>,
     },
+    /// The health endpoint answers.
+    HealthListening { address: &'a str },
     /// A socket accepts clients.
-    Listening { listener: &'a str, address: SocketAddr },
+    Listening { listener: &'a str, address: &'a str },
     /// Accepting failed for now; it is tried again.
     AcceptFailed { error: &'a str },
     /// A connection was made to wait for the first time: a limit, a policy or the state of the broker.
@@ -280,7 +288,7 @@ impl Events {
             let now = Instant::now();
             let mut limiter = self.limiter.lock();
             let due = limiter.sweep_if_due(now);
-            let may_write = limiter.admit(line.event, event.subject(), lines_per_second, now);
+            let may_write = limiter.admit(event.kind(line.event), event.subject(), lines_per_second, now);
             drop(limiter);
             self.report(&due);
             if !may_write {
@@ -313,6 +321,7 @@ impl Events {
         match event {
             Event::ConnectRefused { .. } => self.metrics.connects_refused.inc(),
             Event::ConnectionShed { reason, .. } => self.metrics.connections_shed.inc(*reason),
+            Event::AutomaticBan { is_kept, .. } => self.metrics.automatic_bans.add(u64::from(*is_kept)),
             Event::ClientThrottled { .. } => self.metrics.clients_throttled.inc(),
             Event::OverLimit { action, .. } => match *action {
                 "drop" => self.metrics.over_limit_dropped.inc(),
@@ -347,7 +356,9 @@ impl Event<'_> {
     fn lines_per_second_max(&self) -> Option<u32> {
         match self {
             Self::ClientConnected { .. } | Self::ClientDisconnected { .. } => Some(100),
-            Self::ConnectionShed { .. }
+            // However many somebody opens, and for each reason.
+            Self::ConnectionShed { .. } => Some(1),
+            Self::AutomaticBan { .. }
             | Self::ConnectRefused { .. }
             | Self::AcceptFailed { .. }
             | Self::ClientThrottled { .. }
@@ -376,6 +387,7 @@ impl Event<'_> {
             | Self::ConfigWarning { .. }
             | Self::Confined { .. }
             | Self::NotConfined { .. }
+            | Self::HealthListening { .. }
             | Self::LimitsReplaced { .. }
             | Self::Listening { .. }
             | Self::Policy(_)
@@ -386,6 +398,14 @@ impl Event<'_> {
             | Self::Store(_)
             | Self::TlsRejected { .. }
             | Self::TlsReloaded { .. } => None,
+        }
+    }
+
+    /// What shares one rate: `name`, or a part of it.
+    fn kind(&self, name: &'static str) -> &'static str {
+        match self {
+            Self::ConnectionShed { reason, .. } => reason.name(),
+            _ => name,
         }
     }
 
@@ -404,7 +424,10 @@ impl Event<'_> {
     }
 
     fn origin(&self) -> Option<Origin<'_>> {
-        if let Self::ConnectionShed { origin, .. } | Self::TlsHandshakeFailed { origin, .. } = self {
+        if let Self::AutomaticBan { origin, .. }
+        | Self::ConnectionShed { origin, .. }
+        | Self::TlsHandshakeFailed { origin, .. } = self
+        {
             return Some(*origin);
         }
         self.client()?.origin

@@ -1,7 +1,7 @@
 //! Bans at work: who is banned is told to go and is not let in again.
 
 use super::Hub;
-use super::bans::{self, BadBan, Ban, BanChange, BanError, Bans, Caller, Subject};
+use super::bans::{self, AUTOMATIC_BANS_MAX, BadBan, Ban, BanChange, BanError, Bans, Caller, Subject};
 use super::cell::Stop;
 use super::live::order_stop;
 use parking_lot::RwLock;
@@ -100,6 +100,23 @@ impl Hub {
         Ok(concerned.filter(|cell| order_stop(cell, &stop)).count())
     }
 
+    /// Bans somebody without the operator having said so. Connections that are open stay: whoever shares an address, or
+    /// a name, with the one that failed has done nothing. Costs the same however many sessions there are.
+    ///
+    /// # Errors
+    /// See [`BanError`]; nothing has changed then.
+    pub fn keep_out(&self, ban: Ban) -> Result<(), BanError> {
+        self.change_bans(|bans, now| {
+            if bans.len() >= AUTOMATIC_BANS_MAX {
+                bans.expire(now);
+            }
+            match bans.len() >= AUTOMATIC_BANS_MAX {
+                true => Err(BanError::TooMany),
+                false => bans.insert(ban, now),
+            }
+        })
+    }
+
     /// Takes a ban back; false: there was none of this subject.
     pub fn unban(&self, subject: &Subject) -> bool {
         self.change_bans(|bans, now| bans.remove(subject, now))
@@ -174,6 +191,7 @@ mod tests {
         Ban {
             subject: Subject::Client(id.to_owned()),
             reason: "it floods".to_owned(),
+            is_automatic: false,
             since: SystemTime::UNIX_EPOCH,
             until,
         }

@@ -124,12 +124,16 @@ impl Gauge {
 #[derive(Debug)]
 pub struct Metrics {
     started: Instant,
-    /// Clients whose CONNECT was accepted and whose socket is open.
+    /// Open sockets, those included that are not let in yet.
     pub connections_current: Gauge,
     /// Sockets accepted.
     pub connections_total: Counter,
     /// *event*: connections closed before a byte of MQTT was looked at.
     pub connections_shed: ShedCounter,
+    /// *event*: bans for failing or coming too often.
+    pub automatic_bans: Counter,
+    /// Addresses and names that the guard has something to remember of.
+    pub guard_entries: Gauge,
     /// Connections that a proxy opened to see whether somebody answers.
     pub proxy_checks: Counter,
     /// Encryption.
@@ -211,6 +215,8 @@ impl Default for Metrics {
             connections_current: Gauge::default(),
             connections_total: Counter::default(),
             connections_shed: ShedCounter::default(),
+            automatic_bans: Counter::default(),
+            guard_entries: Gauge::default(),
             proxy_checks: Counter::default(),
             tls: TlsMetrics::default(),
             connects_refused: Counter::default(),
@@ -286,7 +292,7 @@ impl Metrics {
     fn render_clients(&self, text: &mut Exposition) {
         text.gauge(
             "sluice_connections",
-            "Connected clients.",
+            "Open connections.",
             &[],
             self.connections_current.get(),
         );
@@ -408,6 +414,18 @@ impl Metrics {
 
     fn render_state(&self, text: &mut Exposition) {
         text.gauge("sluice_bans", "Bans in force.", &[], self.bans_current.get());
+        text.counter(
+            "sluice_automatic_bans_total",
+            "Bans for failing or coming in too often.",
+            &[],
+            self.automatic_bans.get(),
+        );
+        text.gauge(
+            "sluice_guard_entries",
+            "Addresses and client identifiers that the guard remembers something of.",
+            &[],
+            self.guard_entries.get(),
+        );
         text.gauge(
             "sluice_sessions",
             "Sessions, connected or not.",

@@ -6,10 +6,20 @@ use super::{Counter, Exposition};
 /// `reason`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shed {
+    /// So many come from the client's address already.
+    AddressConnectionsMax,
+    /// They come too fast from the client's address.
+    AddressRate,
     /// The client's address is banned.
     Banned,
     /// `limits.connections_max` is reached.
     ConnectionsMax,
+    /// The listener does not let this address in.
+    Denied,
+    /// So many are on the listener already.
+    ListenerConnectionsMax,
+    /// They come too fast to the listener.
+    ListenerRate,
     /// The listener demands the PROXY protocol, and no usable header came.
     ProxyHeader,
     /// The listener demands the PROXY protocol, and somebody else than a trusted proxy connected.
@@ -19,9 +29,14 @@ pub enum Shed {
 }
 
 impl Shed {
-    const ALL: [Self; 5] = [
+    const ALL: [Self; 10] = [
+        Self::AddressConnectionsMax,
+        Self::AddressRate,
         Self::Banned,
         Self::ConnectionsMax,
+        Self::Denied,
+        Self::ListenerConnectionsMax,
+        Self::ListenerRate,
         Self::ProxyHeader,
         Self::ProxyUntrusted,
         Self::WebSocket,
@@ -31,8 +46,13 @@ impl Shed {
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
+            Self::AddressConnectionsMax => "address_connections_max",
+            Self::AddressRate => "address_rate",
             Self::Banned => "banned",
             Self::ConnectionsMax => "connections_max",
+            Self::Denied => "denied",
+            Self::ListenerConnectionsMax => "listener_connections_max",
+            Self::ListenerRate => "listener_rate",
             Self::ProxyHeader => "proxy_header",
             Self::ProxyUntrusted => "proxy_untrusted",
             Self::WebSocket => "websocket",

@@ -169,25 +169,33 @@ impl Enforced {
             .min(self.session_expiry_seconds_max)
     }
 
+    /// What a client that can be told is told.
     pub(super) fn keep_alive_seconds(&self, connect: &Connect, admission: &Admission) -> u16 {
+        let said = admission.connack.server_keep_alive_seconds;
+        said.unwrap_or_else(|| self.capped_keep_alive_seconds(connect))
+    }
+
+    /// What the client asks for, or the longest there is.
+    fn capped_keep_alive_seconds(&self, connect: &Connect) -> u16 {
         let asked = connect.keep_alive_seconds;
         let max = self.keep_alive_seconds_max;
-        let capped = if max > 0 && (asked == 0 || asked > max) {
+        if max > 0 && (asked == 0 || asked > max) {
             max
         } else {
             asked
-        };
-        admission.connack.server_keep_alive_seconds.unwrap_or(capped)
+        }
     }
 
     /// What the connection is to enforce.
     pub(super) fn terms(&self, connect: &Connect, admission: &Admission) -> Terms {
-        // Before 5.0 a client cannot be told another keep alive than its own.
-        let told = connect.version == Version::V5;
-        let keep_alive_seconds = if told {
+        // Before 5.0 a client cannot be told: what a policy says to clients does not concern it, what the operator
+        // allows at most holds all the same. A server may end the connection of a client that is silent for longer than
+        // it likes at any time (3.1.1, section 3.1.2.10).
+        let can_be_told = connect.version == Version::V5;
+        let keep_alive_seconds = if can_be_told {
             self.keep_alive_seconds(connect, admission)
         } else {
-            connect.keep_alive_seconds
+            self.capped_keep_alive_seconds(connect)
         };
         Terms {
             receive_max: self.receive_max,

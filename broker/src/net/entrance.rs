@@ -2,9 +2,11 @@
 //! then the upgrade to a WebSocket, whichever the listener demands.
 
 use super::carrier::Carrier;
+use super::guard::Pass;
 use super::proxy::{self, Announced, Unannounced};
 use super::tls::Turns;
 use super::websocket::{self, Failed, WebSocket};
+use super::worker::Visit;
 use super::{Door, Shared};
 use crate::config;
 use crate::config::quantity::duration_text;
@@ -14,9 +16,9 @@ use crate::metrics::Shed;
 use crate::policy::verdict::Peer;
 use crate::report;
 use std::future::Future;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tokio::net::TcpStream;
 
 /// A socket that carries MQTT from now on.
 pub(super) enum Opened {
@@ -57,24 +59,29 @@ impl Patience {
 
 /// `None`: there is no connection, and whoever has to know why has been told.
 pub(super) async fn open(
-    socket: TcpStream,
-    peer: &mut Arc<Peer>,
+    carrier: Carrier,
+    visit: &mut Visit,
     (door, patience): (&Door, &mut Patience),
     shared: &Shared,
     turns: &Turns,
 ) -> Option<Opened> {
+    let Visit { peer, pass, .. } = visit;
     let mut stopping = shared.stopping.clone();
     let opened = async {
         if door.proxies.protocol {
-            announce(&socket, peer, patience, shared).await?;
+            announce(&carrier, (peer, pass), (door, patience), shared).await?;
         }
-        let carrier = match &door.tls {
-            None => Carrier::Tcp(socket),
-            Some(acceptor) => Carrier::Tls(acceptor.accept(socket, peer, shared, turns).await?),
+        let carrier = match (&door.tls, carrier) {
+            (None, carrier) => carrier,
+            (Some(acceptor), Carrier::Tcp(socket)) => {
+                Carrier::Tls(acceptor.accept(socket, peer, shared, turns).await?)
+            }
+            // Never unencrypted what should be encrypted.
+            (Some(_), _) => return None,
         };
         match &door.websocket {
             None => Some(Opened::Bare(carrier)),
-            Some(settings) => upgrade(carrier, peer, (door, settings, patience), shared).await,
+            Some(settings) => upgrade(carrier, (peer, pass), (door, settings, patience), shared).await,
         }
     };
     tokio::select! {
@@ -87,18 +94,17 @@ pub(super) async fn open(
 /// Agrees on a WebSocket, and looks at who the client is if a proxy has told.
 async fn upgrade(
     carrier: Carrier,
-    peer: &mut Arc<Peer>,
+    (peer, pass): (&mut Arc<Peer>, &mut Pass),
     (door, settings, patience): (&Door, &config::WebSocket, &mut Patience),
     shared: &Shared,
 ) -> Option<Opened> {
-    let is_trusted = |address: &str| address.parse().is_ok_and(|address| door.is_for_another(address));
-    let must_tell = !door.proxies.protocol && is_trusted(&peer.address);
+    let must_tell = !door.proxies.protocol && door.is_for_another(peer.address.parse().ok());
     let proxies = must_tell.then_some(&door.proxies.trusted[..]);
     let upgraded = websocket::upgrade(carrier, settings, proxies, Arc::make_mut(peer));
     let text = match patience.within(upgraded).await {
         Ok(Ok(websocket)) => {
             if must_tell {
-                welcome(peer, shared)?;
+                welcome(peer, door, pass, shared)?;
             }
             return Some(Opened::Framed(websocket));
         }
@@ -112,16 +118,16 @@ async fn upgrade(
 
 /// Hears the proxy out, and looks at who the client is.
 async fn announce(
-    socket: &TcpStream,
-    peer: &mut Arc<Peer>,
-    patience: &mut Patience,
+    carrier: &Carrier,
+    (peer, pass): (&mut Arc<Peer>, &mut Pass),
+    (door, patience): (&Door, &mut Patience),
     shared: &Shared,
 ) -> Option<()> {
     let announced = patience
-        .within(proxy::announced(socket, Arc::make_mut(peer)))
+        .within(proxy::announced(carrier, Arc::make_mut(peer)))
         .await;
     let text = match announced {
-        Ok(Ok(Announced::Client)) => return welcome(peer, shared),
+        Ok(Ok(Announced::Client)) => return welcome(peer, door, pass, shared),
         Ok(Ok(Announced::Check)) => {
             shared.metrics.proxy_checks.inc();
             return None;
@@ -134,10 +140,31 @@ async fn announce(
     None
 }
 
-/// Whether this client, known at last, may come in. `None`: no, and the operator has been told.
-pub(super) fn welcome(peer: &Peer, shared: &Shared) -> Option<()> {
+/// Whether this client, known at last, may come in; it counts by its address from now on. `None`: no, and the operator
+/// has been told.
+fn welcome(peer: &Peer, door: &Door, pass: &mut Pass, shared: &Shared) -> Option<()> {
+    screen(peer, door, shared)?;
+    let Ok(address) = peer.address.parse() else {
+        return Some(());
+    };
+    match pass.come_from(address, &shared.bounds(door)) {
+        Ok(()) => Some(()),
+        Err(reason) => {
+            shed(shared, peer, reason, why(reason));
+            None
+        }
+    }
+}
+
+/// Whether clients from there may come in at all. `None`: no, and the operator has been told.
+pub(super) fn screen(peer: &Peer, door: &Door, shared: &Shared) -> Option<()> {
+    let address: Option<IpAddr> = peer.address.parse().ok();
+    if address.is_some_and(|address| !door.admits(address)) {
+        shed(shared, peer, Shed::Denied, why(Shed::Denied));
+        return None;
+    }
     let caller = Caller {
-        address: peer.address.parse().ok(),
+        address,
         ..Caller::default()
     };
     match shared.hub.banned("", &caller) {
@@ -146,6 +173,20 @@ pub(super) fn welcome(peer: &Peer, shared: &Shared) -> Option<()> {
             shed(shared, peer, Shed::Banned, &text);
             None
         }
+    }
+}
+
+/// What the operator is to know beyond the reason's name.
+pub(super) fn why(reason: Shed) -> &'static str {
+    match reason {
+        Shed::AddressConnectionsMax => "guard.connections_per_address_max is reached",
+        Shed::AddressRate => "faster than guard.connects_per_address_per_second",
+        Shed::ConnectionsMax => "limits.connections_max is reached",
+        Shed::Denied => "the listener's allow and deny do not let it in",
+        Shed::ListenerConnectionsMax => "the listener's connections_max is reached",
+        Shed::ListenerRate => "faster than the listener's connects_per_second",
+        Shed::ProxyUntrusted => "it is none of the listener's trusted_proxies",
+        Shed::Banned | Shed::ProxyHeader | Shed::WebSocket => "",
     }
 }
 

@@ -38,11 +38,13 @@ pub(super) async fn enter<S: Socket>(
     let mut connect = match link.converse().await {
         Ok(Some(Event::Connect(connect))) => connect,
         Ok(Some(Event::Closed(cause))) => {
+            let text = &cause.to_string();
             shared.events.emit(Fact::ProtocolError {
                 client: report::client("", peer),
                 reason: cause.reason().code(),
-                text: &cause.to_string(),
+                text,
             });
+            shared.failed(peer, text);
             return None;
         }
         Err(error) if error.kind() == io::ErrorKind::InvalidData => {
@@ -52,6 +54,7 @@ pub(super) async fn enter<S: Socket>(
                 reason: ReasonCode::PROTOCOL_ERROR.code(),
                 text: &error.to_string(),
             });
+            shared.failed(peer, &error.to_string());
             return None;
         }
         Ok(_) | Err(_) => return None,
@@ -112,6 +115,7 @@ fn refuse<S>(link: &mut Link<S>, shared: &Shared, peer: &Peer, connect: &Connect
         client: report::client(&connect.client_id, peer),
         refusal: report::refusal(refusal),
     });
+    shared.refused(peer, refusal);
     let text = |text: &Option<String>| text.as_deref().and_then(|text| Text::try_from(text).ok());
     let mut connack = ConnAck::new(terms::reason(refusal));
     connack.reason_string = text(&refusal.text).filter(|_| !refusal.fault);
@@ -186,6 +190,7 @@ async fn admit<S: Socket>(
         version: terms::version_name(connect.version),
         resumed: attached.session_present,
     });
+    shared.came_in(peer, &attached.cell.key.client_id, gate.mountpoint().is_some());
     Some(Entered {
         attached,
         gate,

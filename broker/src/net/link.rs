@@ -17,6 +17,8 @@ use tokio::time::Sleep;
 const READ_BYTES: usize = 64 * 1024;
 /// The same of a client that is not in yet: its CONNECT keeps the buffer it came in, and may wait for long.
 const HELLO_BYTES: usize = 1024;
+/// Largest part of a packet that is copied to lend its buffer to others while the rest is awaited.
+const PART_BYTES_MAX: usize = 4 * 1024;
 /// Below this the session is asked for more to send: enough for one large write, small for each client.
 pub(super) const OUTPUT_FILL_BYTES: usize = 64 * 1024;
 /// Above this nothing more is read from a client that does not read.
@@ -147,14 +149,17 @@ impl<S: Socket> Link<S> {
 
     /// Reads once, at most `bytes_max`.
     pub(super) fn poll_read(&mut self, bytes_max: usize, cx: &mut Context<'_>) -> Poll<io::Result<Read>> {
-        if self.input.capacity() == 0 {
-            SPARE.with_borrow_mut(|spare| std::mem::swap(spare, &mut self.input));
+        if self.input.capacity() <= PART_BYTES_MAX {
+            let part = std::mem::replace(&mut self.input, SPARE.take());
+            self.input.extend_from_slice(&part);
         }
         self.input
             .reserve(READ_BYTES - self.input.len().min(READ_BYTES / 2));
         let read = self.poll_fill(bytes_max, cx);
         if self.input.is_empty() {
             self.give_back();
+        } else if read.is_pending() {
+            self.keep_part(PART_BYTES_MAX);
         }
         read
     }
@@ -194,6 +199,17 @@ impl<S: Socket> Link<S> {
         }
     }
 
+    /// Keeps what there is of a packet, if it has so many bytes at most, in no more room than that takes, and lets others
+    /// use the buffer: the rest may be long in coming.
+    fn keep_part(&mut self, bytes_max: usize) {
+        if self.input.len() <= bytes_max && self.input.len() < self.input.capacity() / 2 {
+            let part = BytesMut::from(&*self.input);
+            self.input.clear();
+            self.give_back();
+            self.input = part;
+        }
+    }
+
     /// Ready once `deadline` is reached.
     pub(super) fn poll_timer(&mut self, deadline: Option<Instant>, cx: &mut Context<'_>) -> Poll<()> {
         let Some(deadline) = deadline else {
@@ -228,6 +244,8 @@ impl<S: Socket> Link<S> {
                 if let Poll::Ready(read) = self.poll_read_hello(cx) {
                     return Poll::Ready(read.map(Some));
                 }
+                // Whoever is not let in yet costs as many bytes as it has sent, and no buffer.
+                self.keep_part(usize::MAX);
                 self.poll_timer(deadline, cx).map(|()| Ok(None))
             });
             match read.await? {

@@ -4,7 +4,9 @@ mod carrier;
 mod driver;
 mod enforced;
 mod entrance;
+mod guard;
 mod handshake;
+mod health;
 mod held;
 mod identity;
 mod link;
@@ -15,22 +17,26 @@ mod requests;
 mod sending;
 mod terms;
 pub mod tls;
+pub mod unix;
 mod websocket;
 mod worker;
 
+pub use health::Health;
 pub use listener::{ListenError, Listeners};
 pub use worker::Workers;
 
-use crate::config::{self, Config, IdentityRule, Listener, Proxies};
+use crate::config::{self, Config, IdentityRule, Listener, ListenerGuard, Proxies};
 use crate::event::Events;
 use crate::hub::Hub;
 use crate::memory::Memory;
 use crate::metrics::{ExpiryByFile, Metrics};
+use crate::network::Network;
 use crate::policy::Policies;
 use crate::policy::budget::Budget;
 use crate::pulse::Pulse;
 use crate::throttle::{Governor, SharedRates};
 use arc_swap::ArcSwap;
+use guard::{Bounds, Guard};
 use sluice_mqtt::conn::ConnectionConfig;
 use sluice_mqtt::packet::Version;
 use std::collections::HashMap;
@@ -56,6 +62,8 @@ pub struct Shared {
     pub doors: Arc<ArcSwap<HashMap<String, Arc<Door>>>>,
     /// What all clients together may use.
     pub total: Arc<SharedRates>,
+    /// Who is connected from where, and who failed too often.
+    pub guard: Arc<Guard>,
     /// How near the broker is to its memory limit.
     pub memory: Arc<Memory>,
     /// Whether the workers take their turns.
@@ -71,6 +79,8 @@ pub struct Door {
     pub websocket: Option<config::WebSocket>,
     /// Who may speak for clients.
     pub proxies: Proxies,
+    /// Who may connect, and how many.
+    pub guard: ListenerGuard,
     /// From accept, or the end of the TLS handshake, to CONNECT.
     pub connect_timeout: Duration,
     /// What each client may use here.
@@ -85,15 +95,31 @@ pub struct Door {
 
 impl Door {
     /// Whether whoever connects from there is to say for whom, before that client is looked at.
-    fn is_for_another(&self, address: IpAddr) -> bool {
+    fn is_for_another(&self, address: Option<IpAddr>) -> bool {
         self.proxies.protocol || (self.websocket.is_some() && self.trusts(address))
     }
 
-    fn trusts(&self, address: IpAddr) -> bool {
-        self.proxies
-            .trusted
-            .iter()
-            .any(|network| network.contains(address))
+    /// Whether it may speak for others. Without an address it came over a unix socket, and its permissions have said so.
+    fn trusts(&self, address: Option<IpAddr>) -> bool {
+        let trusts = |address| {
+            self.proxies
+                .trusted
+                .iter()
+                .any(|network| network.contains(address))
+        };
+        address.is_none_or(trusts)
+    }
+
+    /// Whether clients from there may connect.
+    fn admits(&self, address: IpAddr) -> bool {
+        let is_in = |networks: &[Network]| networks.iter().any(|network| network.contains(address));
+        let guard = &self.guard;
+        guard.allow.as_deref().is_none_or(is_in) && !is_in(&guard.deny)
+    }
+
+    /// Whether MQTT begins at once, on plain TCP.
+    fn is_plain(&self) -> bool {
+        self.tls.is_none() && self.websocket.is_none() && !self.proxies.protocol
     }
 }
 
@@ -113,10 +139,12 @@ impl Shared {
         total.set(&enforced::rates(&config.total), Instant::now());
         let doors = doors(config, acceptors, &HashMap::new());
         show_expiries(&doors, &metrics);
+        let guard = Arc::new(Guard::new(&config.guard, Arc::clone(&metrics)));
         Self {
             hub,
             policies,
             events,
+            guard,
             metrics,
             stopping,
             doors: Arc::new(ArcSwap::from_pointee(doors)),
@@ -162,6 +190,7 @@ impl Shared {
     fn put_in_force(&self, config: &Config) {
         self.total.set(&enforced::rates(&config.total), Instant::now());
         self.memory.set_limit(config.memory_limit);
+        self.guard.set_rules(&config.guard);
         // Wakes every connection, which then looks at all of these.
         self.hub.set_limits(config.limits.clone());
     }
@@ -181,6 +210,18 @@ impl Shared {
     /// How a listener's clients are named by their certificates.
     fn identity_rule(&self, listener: &str) -> Option<IdentityRule> {
         self.door(listener)?.identity
+    }
+
+    /// What a new connection must keep to.
+    fn bounds(&self, door: &Door) -> Bounds {
+        let rules = self.guard.rules();
+        Bounds {
+            total_max: self.hub.limits().connections_max,
+            listener_max: door.guard.connections_max,
+            listener_rate: door.guard.connects_per_second,
+            address_max: rules.connections_per_address_max,
+            address_rate: rules.connects_per_address_per_second,
+        }
     }
 
     fn connection_config(&self, listener: &str, connect_timeout: Duration) -> ConnectionConfig {
@@ -218,6 +259,7 @@ fn doors(
             versions: listener.versions.clone(),
             websocket: listener.websocket.clone(),
             proxies: listener.proxies.clone(),
+            guard: listener.guard.clone(),
             connect_timeout: listener.connect_timeout,
             limits: listener.limits,
             total,

@@ -1,25 +1,33 @@
 //! The threads that drive connections: one runtime each, so that a connection, its policy instances and its wake-ups
 //! stay on one thread.
 
+use super::carrier::{Carrier, Incoming};
 use super::entrance::{self, Opened, Patience};
+use super::guard::Pass;
 use super::tls::Turns;
 use super::{Door, Shared, driver};
-use crate::metrics::Metrics;
 use crate::policy::verdict::Peer;
-use std::net::TcpStream;
 use std::sync::Arc;
 use std::thread;
 use std::time::Instant;
+use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 
 /// Accepted sockets waiting for a worker; more are left in the kernel's backlog.
 const ACCEPTED_MAX: usize = 1_024;
 
-/// A socket on its way to a worker.
+/// A connection on its way to a worker.
 struct Accepted {
-    socket: TcpStream,
+    socket: Incoming,
+    visit: Visit,
+}
+
+/// What belongs to a connection beside its socket.
+pub(super) struct Visit {
     accepted_at: Instant,
-    peer: Arc<Peer>,
+    pub(super) peer: Arc<Peer>,
+    /// Counts it.
+    pub(super) pass: Pass,
     /// Dropped when the connection has ended: shutdown waits for all of them.
     open: mpsc::Sender<()>,
 }
@@ -51,13 +59,14 @@ impl Workers {
     }
 
     /// Hands a socket to the next worker in turn.
-    pub async fn drive(&mut self, socket: TcpStream, peer: Arc<Peer>) {
-        let accepted = Accepted {
-            socket,
+    pub(super) async fn drive(&mut self, socket: Incoming, peer: Arc<Peer>, pass: Pass) {
+        let visit = Visit {
             accepted_at: Instant::now(),
             peer,
+            pass,
             open: self.open.clone(),
         };
+        let accepted = Accepted { socket, visit };
         self.next = (self.next + 1) % self.queues.len().max(1);
         if let Some(queue) = self.queues.get(self.next) {
             // A worker ends only with its queue, and the queue only with `self`.
@@ -85,16 +94,25 @@ fn start(number: usize, shared: Arc<Shared>) -> std::io::Result<mpsc::Sender<Acc
             let turns = Turns::new();
             let (here, mut all_gone) = mpsc::channel::<()>(1);
             while let Some(accepted) = accepted.recv().await {
-                let Some(door) = shared.door(&accepted.peer.listener) else {
+                let Accepted { socket, visit } = accepted;
+                let Some(door) = shared.door(&visit.peer.listener) else {
                     continue;
+                };
+                let carrier = match socket.watched() {
+                    Ok(carrier) => carrier,
+                    Err(error) => {
+                        tracing::error!(%error, "an accepted socket cannot be watched");
+                        continue;
+                    }
                 };
                 let (shared, here) = (Arc::clone(&shared), here.clone());
                 // Tasks of their own, so that a plain connection does not pay for the room of others.
-                if door.tls.is_none() && door.websocket.is_none() && !door.proxies.protocol {
-                    tokio::spawn(serve(accepted, door, shared, here));
-                } else {
-                    tokio::spawn(serve_opened(accepted, door, shared, turns.clone(), here));
-                }
+                match carrier {
+                    Carrier::Tcp(socket) if door.is_plain() => {
+                        tokio::spawn(serve(socket, visit, door, shared, here))
+                    }
+                    carrier => tokio::spawn(serve_opened(carrier, visit, door, shared, turns.clone(), here)),
+                };
             }
             // No more will come; those that are open go on until they end.
             drop(here);
@@ -107,59 +125,38 @@ fn start(number: usize, shared: Arc<Shared>) -> std::io::Result<mpsc::Sender<Acc
     Ok(queue)
 }
 
-async fn serve(accepted: Accepted, door: Arc<Door>, shared: Arc<Shared>, here: mpsc::Sender<()>) {
-    let Accepted {
-        socket,
-        accepted_at,
-        peer,
-        open,
-    } = accepted;
-    let metrics = Arc::clone(&shared.metrics);
-    if let Some(socket) = begin(socket, &metrics) {
-        let connect_by = Patience::new(&door, accepted_at).ends_at();
-        drop(door);
-        driver::serve(socket, shared, peer, connect_by).await;
-    }
-    metrics.connections_current.dec();
-    drop((open, here));
+async fn serve(
+    socket: TcpStream,
+    visit: Visit,
+    door: Arc<Door>,
+    shared: Arc<Shared>,
+    here: mpsc::Sender<()>,
+) {
+    let connect_by = Patience::new(&door, visit.accepted_at).ends_at();
+    drop(door);
+    driver::serve(socket, shared, visit.peer, connect_by).await;
+    drop((visit.pass, visit.open, here));
 }
 
 /// The same where something comes before MQTT.
 async fn serve_opened(
-    accepted: Accepted,
+    carrier: Carrier,
+    mut visit: Visit,
     door: Arc<Door>,
     shared: Arc<Shared>,
     turns: Turns,
     here: mpsc::Sender<()>,
 ) {
-    let Accepted {
-        socket,
-        accepted_at,
-        mut peer,
-        open,
-    } = accepted;
-    let metrics = Arc::clone(&shared.metrics);
-    if let Some(socket) = begin(socket, &metrics) {
-        let mut patience = Patience::new(&door, accepted_at);
-        // What it takes to open a socket is given back then, not kept in the connection's task.
-        let opening = entrance::open(socket, &mut peer, (&door, &mut patience), &shared, &turns);
-        let opened = Box::pin(opening).await;
-        let connect_by = patience.ends_at();
-        drop((door, turns));
-        match opened {
-            Some(Opened::Bare(socket)) => driver::serve(socket, shared, peer, connect_by).await,
-            Some(Opened::Framed(socket)) => driver::serve(socket, shared, peer, connect_by).await,
-            None => {}
-        }
+    let mut patience = Patience::new(&door, visit.accepted_at);
+    // What it takes to open a socket is given back then, not kept in the connection's task.
+    let opening = entrance::open(carrier, &mut visit, (&door, &mut patience), &shared, &turns);
+    let opened = Box::pin(opening).await;
+    let connect_by = patience.ends_at();
+    drop((door, turns));
+    match opened {
+        Some(Opened::Bare(socket)) => driver::serve(socket, shared, visit.peer, connect_by).await,
+        Some(Opened::Framed(socket)) => driver::serve(socket, shared, visit.peer, connect_by).await,
+        None => {}
     }
-    metrics.connections_current.dec();
-    drop((open, here));
-}
-
-fn begin(socket: TcpStream, metrics: &Metrics) -> Option<tokio::net::TcpStream> {
-    metrics.connections_total.inc();
-    metrics.connections_current.inc();
-    tokio::net::TcpStream::from_std(socket)
-        .inspect_err(|error| tracing::error!(%error, "an accepted socket cannot be watched"))
-        .ok()
+    drop((visit.pass, visit.open, here));
 }

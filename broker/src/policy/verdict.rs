@@ -31,7 +31,7 @@ pub struct Peer {
     pub port: u16,
     /// Name of the listener; it selects the chain of policies.
     pub listener: String,
-    /// Address of the proxy that announced the client, if one did.
+    /// Address of the proxy that announced the client, if one did; empty for a unix socket.
     pub proxied_by: Option<String>,
     /// What the proxy calls the connection, for the log: policies do not see it.
     pub unique_id: Option<String>,
@@ -71,7 +71,7 @@ pub struct Certificate {
     pub serial: String,
     /// SHA-256 of the DER certificate, lower-case hexadecimal.
     pub fingerprint_sha256: String,
-    /// Beginning of its validity. Policies are not told: `wit/` has no place for it.
+    /// Beginning of its validity.
     pub not_before_unix_seconds: u64,
     /// End of its validity.
     pub not_after_unix_seconds: u64,

@@ -245,8 +245,8 @@ fn asking(effect: &str, case: u32, value: u32) -> Guest {
     Guest::new().with(&data).connect(&body)
 }
 
-/// Where the arguments of `on-connect` have the list of answers: after the request, which has 280 bytes.
-const ANSWERS_PTR: u32 = 280;
+/// Where the arguments of `on-connect` have the list of answers: after the request, which has 288 bytes.
+const ANSWERS_PTR: u32 = 288;
 const ANSWERS_LEN: u32 = ANSWERS_PTR + 4;
 
 /// The effect `challenge("nonce")`.

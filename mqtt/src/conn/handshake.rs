@@ -37,7 +37,7 @@ pub struct Terms {
     pub packet_bytes_max: u32,
     /// Largest payload of the client; beyond: [`super::Received::payload_too_large`].
     pub payload_bytes_max: u32,
-    /// Effective keep alive; 0: none. Before 5.0 the client's own value counts.
+    /// Effective keep alive; 0: none. A client before 5.0 cannot be told: a shorter one than its own surprises it.
     pub keep_alive_seconds: u16,
     /// Effective session expiry; `u32::MAX`: never.
     pub session_expiry_seconds: u32,
@@ -143,11 +143,6 @@ impl Connection {
             return;
         }
         let v5 = self.hello.version == Version::V5;
-        let keep_alive_seconds = if v5 {
-            terms.keep_alive_seconds
-        } else {
-            self.hello.keep_alive_seconds
-        };
         self.inbound = Inbound::new(Announced {
             version: self.hello.version,
             receive_max: terms.receive_max,
@@ -156,7 +151,7 @@ impl Connection {
             retain_available: connack.retain_available,
         });
         self.aliases = OutboundAliases::new(self.hello.topic_alias_max);
-        self.keep_alive = KeepAlive::new(keep_alive_seconds, now);
+        self.keep_alive = KeepAlive::new(terms.keep_alive_seconds, now);
         self.session_expiry_seconds = terms.session_expiry_seconds;
         self.limits.packet_bytes_max = terms.packet_bytes_max;
         self.announced_bytes_max = if v5 { terms.packet_bytes_max } else { 0 };

@@ -177,6 +177,7 @@ pub fn certificate(common_name: &str) -> Certificate {
         issuer: "CN=Test CA".to_owned(),
         serial: "01".to_owned(),
         fingerprint_sha256: "00".repeat(32),
+        not_before_unix_seconds: 0,
         not_after_unix_seconds: u64::MAX,
     }
 }

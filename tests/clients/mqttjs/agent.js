@@ -1,9 +1,9 @@
 // One MQTT.js client, told what to do by its argument and its standard input.
 //
 // The argument is a JSON object: role ("subscriber" or "publisher"), host, port, version, client_id, topic, qos,
-// retain, and perhaps username, password, will, tls (paths: authority, certificate, key). A publisher publishes each
-// line of its input. At the end of the input the client disconnects. What happens is told on standard output, one JSON
-// object for each event.
+// retain, and perhaps path (then over WebSocket), username, password, will, tls (paths: authority, certificate, key). A
+// publisher publishes each line of its input. At the end of the input the client disconnects. What happens is told on
+// standard output, one JSON object for each event.
 
 import { readFileSync } from 'node:fs'
 import { createInterface } from 'node:readline'
@@ -25,7 +25,8 @@ const tls = options.tls && {
 const client = mqtt.connect({
   host: options.host,
   port: options.port,
-  protocol: tls ? 'mqtts' : 'mqtt',
+  protocol: options.path ? (tls ? 'wss' : 'ws') : tls ? 'mqtts' : 'mqtt',
+  path: options.path,
   ...tls,
   protocolId: options.version === '3.1' ? 'MQIsdp' : 'MQTT',
   protocolVersion: { '3.1': 3, '3.1.1': 4, '5.0': 5 }[options.version],

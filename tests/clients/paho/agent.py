@@ -1,8 +1,9 @@
 """One Eclipse Paho client, told what to do by its argument and its standard input.
 
 The argument is a JSON object: role ("subscriber" or "publisher"), host, port, version, client_id, topic, qos, retain,
-and perhaps username, password, will, tls (paths: authority, certificate, key). A publisher publishes each line of its input. At the end of the input the client
-disconnects. What happens is told on standard output, one JSON object for each event.
+and perhaps path (then over WebSocket), username, password, will, tls (paths: authority, certificate, key). A publisher
+publishes each line of its input. At the end of the input the client disconnects. What happens is told on standard
+output, one JSON object for each event.
 """
 
 import json
@@ -28,7 +29,10 @@ class Agent:
             client_id=options["client_id"],
             protocol=version,
             reconnect_on_failure=False,
+            transport="websockets" if "path" in options else "tcp",
         )
+        if "path" in options:
+            self.client.ws_set_options(path=options["path"])
         if "username" in options:
             self.client.username_pw_set(options["username"], options["password"])
         if "tls" in options:

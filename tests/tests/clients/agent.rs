@@ -38,6 +38,9 @@ pub struct Options {
     pub host: String,
     pub port: u16,
     pub version: &'static str,
+    /// Of the URL, if the client is to speak WebSocket.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub path: Option<&'static str>,
     pub client_id: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub username: Option<String>,
@@ -78,6 +81,7 @@ impl Options {
             host: address.ip().to_string(),
             port: address.port(),
             version,
+            path: None,
             client_id: sluice_tests::unique("real"),
             username: None,
             password: None,
@@ -94,6 +98,11 @@ impl Options {
             tls: Some(tls),
             ..self
         }
+    }
+
+    pub fn over_websocket(self, path: &'static str) -> Self {
+        let path = Some(path);
+        Self { path, ..self }
     }
 
     pub fn qos(self, qos: u8) -> Self {

@@ -10,6 +10,7 @@ mod mosquitto;
 mod openssl;
 mod plain;
 mod profile;
+mod web;
 
 use agent::{Agent, Kind, Options, Role};
 use std::net::SocketAddr;

@@ -1,6 +1,11 @@
-//! The ways into the broker, and who guards them: load balancers in front of it, WebSocket.
+//! The ways into the broker, and who guards them: load balancers in front of it, WebSocket, unix sockets,
+//! guards, and what monitoring asks.
 
+mod guards;
+mod health;
 mod proxy;
+mod slow;
+mod unix;
 mod websocket;
 
 use sluice_tests::broker::Broker;

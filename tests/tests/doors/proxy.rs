@@ -195,30 +195,19 @@ fn nobody_but_a_trusted_proxy_may_connect() {
 fn a_connection_without_a_proper_header_is_closed_and_counted() {
     let broker = broker(LISTENER);
     let mqtt = connect(V5, "bare").bytes(V5);
-    for (bytes, text) in [
-        (
-            mqtt,
-            "no PROXY header; is proxy_protocol to be off, or send-proxy missing at the proxy?",
-        ),
-        (
-            b"PROXY TCP4 192.0.2.1\r\n".to_vec(),
-            "the PROXY line is malformed",
-        ),
-        (
-            header(0x21, 0x00, &[]),
-            "the PROXY header does not tell the client's address",
-        ),
-        (header(0x21, 0x11, &[0; 11]), "the PROXY header is malformed"),
-        (
-            binary("192.0.2.1", 1, &[vec![2, 0, 9]]),
-            "the PROXY header has a malformed extension",
-        ),
+    for bytes in [
+        mqtt,
+        b"PROXY TCP4 192.0.2.1\r\n".to_vec(),
+        header(0x21, 0x00, &[]),
+        header(0x21, 0x11, &[0; 11]),
+        binary("192.0.2.1", 1, &[vec![2, 0, 9]]),
     ] {
         announced(broker.address(), &bytes, V5).expect_closed();
-        broker.wait_for_log(text, |line| {
-            line.is("connection_shed") && line.has("reason", "proxy_header") && line.has("text", text)
-        });
     }
+    let text = "no PROXY header; is proxy_protocol to be off, or send-proxy missing at the proxy?";
+    broker.wait_for_log("the first of them", |line| {
+        line.is("connection_shed") && line.has("reason", "proxy_header") && line.has("text", text)
+    });
     let mut broken = announced(broker.address(), b"PROXY TCP4 ", V5);
     broken.shut_down_sending();
     broken.expect_closed();

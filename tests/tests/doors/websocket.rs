@@ -228,7 +228,6 @@ fn a_request_that_may_not_become_a_websocket_gets_its_status() {
         ask("/mqtt?client=7", &[("Origin", "https://app.example.org")]),
         101
     );
-    assert_eq!(ask("/", &[]), 404);
     assert_eq!(ask("/mqtt", &[("Origin", "https://evil.example")]), 403);
     let line = broker.wait_for_log("the page", |line| {
         line.has(
@@ -238,6 +237,7 @@ fn a_request_that_may_not_become_a_websocket_gets_its_status() {
     });
     assert!(line.is("connection_shed") && line.has("reason", "websocket") && line.has("peer", "127.0.0.1"));
 
+    assert_eq!(ask("/", &[]), 404);
     let answer_to = |bytes: &[u8]| {
         let mut socket = tcp(broker.address());
         socket.set_read_timeout(Some(PATIENCE)).expect("a timeout");

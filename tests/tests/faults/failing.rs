@@ -2,7 +2,7 @@
 
 use super::tracer::Tracer;
 use sluice_tests::broker::{Broker, Signal};
-use sluice_tests::packet::{V5, V311, connect, publish, subscribe};
+use sluice_tests::packet::{BOTH, Connect, V5, V311, connect, publish, subscribe};
 use sluice_tests::peer::Peer;
 use sluice_tests::receiving::{everything, payloads};
 use sluice_tests::reply::Reply;
@@ -57,16 +57,21 @@ pub fn expect_half_a_broker(broker: &Broker) {
     older.expect_closed();
     let (client, connack) = broker.try_join(&connect(V5, "new").lasting());
     client.assert(connack.code == 0x88, "the session is refused");
+    let (client, connack) = broker.try_join(&connect(V311, "new").lasting());
+    client.assert(connack.code == 3, "before 5.0 too");
 }
 
-/// A broker on which somebody who subscribed is away, and somebody else with a lasting session is connected.
-fn prepared() -> (Broker, sluice_tests::packet::Connect, Peer) {
+/// A broker on which somebody who subscribed is away, and others with lasting sessions are connected.
+fn prepared() -> (Broker, Connect, [Peer; 2]) {
     let broker = Broker::durable("");
     let away = connect(V5, "away").lasting();
     let (mut client, _) = broker.join(&away);
     client.subscribe("t", 1);
     client.leave();
-    let (connected, _) = broker.join(&connect(V5, "connected").lasting());
+    let connected = BOTH.map(|version| {
+        let packet = connect(version, format!("connected-{version:?}")).lasting();
+        broker.join(&packet).0
+    });
     (broker, away, connected)
 }
 
@@ -83,9 +88,12 @@ fn a_call_that_fails(call: &str, error: &str) {
         line.text
     );
     expect_half_a_broker(&broker);
-    let id = connected.next_packet_id();
-    let codes = connected.request_subscription(subscribe(id).filter("t", 1));
-    assert_eq!(codes, [0x97], "a subscription that is to last");
+    for peer in &mut connected {
+        let id = peer.next_packet_id();
+        let codes = peer.request_subscription(subscribe(id).filter("t", 1));
+        let refused = if peer.version() == V5 { 0x97 } else { 0x80 };
+        peer.assert(codes == [refused], "no subscription that is to last");
+    }
     assert_eq!(publish_one(&broker, "refused"), Fate::Refused);
     let trace = tracer.detach();
     assert!(trace.count(call) > 0, "{call} was never called");
@@ -93,7 +101,9 @@ fn a_call_that_fails(call: &str, error: &str) {
     eventually("messages are acknowledged again", || {
         publish_one(&broker, "after") == Fate::Acknowledged
     });
-    connected.subscribe("t", 1);
+    for mut peer in connected {
+        peer.subscribe("t", 1);
+    }
     broker.restart(Signal::KILL);
     let (mut client, connack) = broker.join(&away);
     client.assert(connack.session_present, "the session is there");

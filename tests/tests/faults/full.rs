@@ -1,7 +1,7 @@
 //! A disk that is full: eight megabytes in memory, mounted as `data_dir`.
 
 use super::failing::{Fate, expect_half_a_broker, publish_one};
-use sluice_tests::broker::{Broker, Signal, durable_config, new_dir};
+use sluice_tests::broker::{Broker, Signal, new_dir};
 use sluice_tests::eventually;
 use sluice_tests::packet::{V5, connect};
 use sluice_tests::receiving::{everything, payloads};
@@ -44,8 +44,7 @@ fn a_full_disk_refuses_what_is_to_last_until_there_is_room_again() {
     let disk = SmallDisk::mount(&dir.path().join("data"));
     let ballast = disk.0.join("ballast");
     std::fs::write(&ballast, vec![1; BALLAST_BYTES]).expect("there is room for it");
-    std::fs::write(dir.path().join("sluice.toml"), durable_config("")).expect("the configuration is written");
-    let mut broker = Broker::start_in(dir, &["run", "--config", "sluice.toml"]);
+    let mut broker = Broker::durable_in(dir, "");
     let away = connect(V5, "away").lasting();
     let (mut client, _) = broker.join(&away);
     client.subscribe("t", 1);

@@ -12,11 +12,20 @@ use sluice_tests::unique;
 
 /// A broker with the guest `asker`, which may ask the service `accounts` at this URL; `more` is about the service.
 pub fn asking(url: &str, more: &str, files: &[(&str, &[u8])]) -> Broker {
-    let config = gated_config("{}").replace(
-        "file = \"gate.wasm\"",
-        "file = \"gate.wasm\"\ncapabilities = [\"http:accounts\"]",
-    );
-    let config = format!("{config}\n[[service]]\nname = \"accounts\"\nurl = \"{url}\"\n{more}\n");
+    asking_all(&[("accounts", url.to_owned(), more)], files)
+}
+
+/// The same with several services: their names, URLs, and what else is said of them.
+fn asking_all(services: &[(&str, String, &str)], files: &[(&str, &[u8])]) -> Broker {
+    let granted: Vec<String> = services
+        .iter()
+        .map(|(name, ..)| format!("\"http:{name}\""))
+        .collect();
+    let capabilities = format!("file = \"gate.wasm\"\ncapabilities = [{}]", granted.join(", "));
+    let mut config = gated_config("{}").replace("file = \"gate.wasm\"", &capabilities);
+    for (name, url, more) in services {
+        config += &format!("\n[[service]]\nname = \"{name}\"\nurl = \"{url}\"\n{more}\n");
+    }
     let module = guests::wasm("asker");
     let files: Vec<(&str, &[u8])> = files.iter().copied().chain([("gate.wasm", &*module)]).collect();
     Broker::with_files(&config, &files)
@@ -57,11 +66,16 @@ fn outcome(broker: &Broker, outcome: &str) -> u64 {
     )
 }
 
+/// A client about which this service is asked.
+fn asked_about(broker: &Broker, service: &str) -> ConnAck {
+    try_join(broker, "gate", &who("http").password(service)).1
+}
+
 /// The client is refused with Server unavailable, and the log says why.
-fn is_denied(broker: &Broker, why: &str) {
-    assert_eq!(answer(broker, "http").code, 0x88, "{why}");
+fn is_denied(broker: &Broker, service: &str, why: &str) {
+    assert_eq!(asked_about(broker, service).code, 0x88, "{service}: {why}");
     broker.wait_for_log(why, |line| {
-        line.is("service_failed") && line.has("service", "accounts") && line.text.contains(why)
+        line.is("service_failed") && line.has("service", service) && line.text.contains(why)
     });
 }
 
@@ -105,75 +119,103 @@ fn several_questions_are_asked_side_by_side() {
 fn only_a_service_that_was_granted_is_asked_and_only_below_its_url() {
     let service = Service::start(|_| ok("yes"));
     let broker = at(&service, "");
-    for what in ["stranger", "nowhere"] {
-        assert_eq!(answer(&broker, what).code, 0x88, "{what}");
-    }
+    assert_eq!(answer(&broker, "nowhere").code, 0x88);
+    assert_eq!(asked_about(&broker, "strangers").code, 0x88);
     broker.wait_for_log("what was not granted", |line| {
         line.is("policy_log") && line.text.contains("`http:strangers` is not granted")
     });
     assert!(service.requests().is_empty());
 }
 
+fn saying(bytes: impl Into<Vec<u8>>) -> Service {
+    let bytes = bytes.into();
+    Service::start(move |_| Answer::Bytes(bytes.clone()))
+}
+
 #[test]
 fn a_service_that_is_down_slow_or_talks_nonsense_lets_nobody_in() {
     let (_listener, deaf) = deaf();
-    let broker = asking(&format!("http://{deaf}"), "timeout = \"300 ms\"", &[]);
-    is_denied(&broker, "did not answer within 300ms");
-    assert_eq!(outcome(&broker, "timed-out"), 1);
-
-    let broker = asking(&format!("http://{}", nobody()), "", &[]);
-    is_denied(&broker, "refused");
-    assert_eq!(outcome(&broker, "failed"), 1);
-
-    for (bytes, why) in [
-        (&b"SSH-2.0-OpenSSH_9.2\r\n"[..], "service_failed"),
+    let services = [
+        ("greeting", saying("SSH-2.0-OpenSSH_9.2\r\n")),
         (
-            b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nyes",
-            "service_failed",
+            "short",
+            saying("HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nyes"),
         ),
         (
-            b"HTTP/1.1 200 OK\r\ncontent-length: -1\r\n\r\nyes",
-            "service_failed",
+            "negative",
+            saying("HTTP/1.1 200 OK\r\ncontent-length: -1\r\n\r\nyes"),
         ),
-        (b"", "service_failed"),
-    ] {
-        let bytes = bytes.to_vec();
-        let service = Service::start(move |_| Answer::Bytes(bytes.clone()));
-        is_denied(&at(&service, ""), why);
+        ("silent", Service::start(|_| Answer::Hangup)),
+    ];
+    let mut all = vec![
+        ("deaf", format!("http://{deaf}"), "timeout = \"300 ms\""),
+        ("down", format!("http://{}", nobody()), ""),
+    ];
+    all.extend(
+        services
+            .iter()
+            .map(|(name, service)| (*name, format!("http://{}", service.address()), "")),
+    );
+    let broker = asking_all(&all, &[]);
+    is_denied(&broker, "deaf", "did not answer within 300ms");
+    is_denied(&broker, "down", "refused");
+    for (name, _) in services {
+        is_denied(&broker, name, "");
     }
-    let silent = Service::start(|_| Answer::Hangup);
-    is_denied(&at(&silent, ""), "service_failed");
+    let of = |service: &str, outcome: &str| {
+        let labels = format!("service=\"{service}\",outcome=\"{outcome}\"");
+        metric(&broker, "sluice_service_requests_total", &labels)
+    };
+    assert_eq!(
+        (
+            of("deaf", "timed-out"),
+            of("down", "failed"),
+            of("silent", "failed")
+        ),
+        (1, 1, 1)
+    );
 }
 
 #[test]
 fn redirects_server_errors_and_huge_answers_count_as_none() {
     let elsewhere = Service::start(|_| ok("yes"));
-    let location = format!(
-        "HTTP/1.1 302 X\r\nlocation: http://{}/\r\ncontent-length: 0\r\n\r\n",
-        elsewhere.address()
-    );
-    let redirecting = Service::start(move |_| Answer::Bytes(location.clone().into_bytes()));
-    let broker = at(&redirecting, "");
-    is_denied(&broker, "302, and redirects are not followed");
-    assert!(elsewhere.requests().is_empty());
-    assert_eq!(outcome(&broker, "not-taken"), 1);
-
-    let failing = Service::start(|_| Answer::Say(503, "yes".to_owned()));
-    is_denied(&at(&failing, ""), "it answered 503");
-
-    let huge = Service::start(|_| ok("y".repeat(20_000)));
-    is_denied(&at(&huge, ""), "longer than 16384 bytes");
+    let location = elsewhere.address();
+    let redirect = format!("HTTP/1.1 302 X\r\nlocation: http://{location}/\r\ncontent-length: 0\r\n\r\n");
     // The length is not believed, either.
-    let endless = Service::start(|_| {
-        let mut bytes = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n".to_vec();
-        (0..100).for_each(|_| bytes.extend(b"200\r\n".iter().chain(&[b'y'; 0x200]).chain(b"\r\n")));
-        Answer::Bytes(bytes)
-    });
-    is_denied(&at(&endless, ""), "longer than 16384 bytes");
-    let long_head = Service::start(|_| {
-        Answer::Bytes(format!("HTTP/1.1 200 OK\r\nx: {}\r\n\r\n", "y".repeat(100_000)).into_bytes())
-    });
-    is_denied(&at(&long_head, ""), "service_failed");
+    let mut endless = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n".to_vec();
+    (0..100).for_each(|_| endless.extend(b"200\r\n".iter().chain(&[b'y'; 0x200]).chain(b"\r\n")));
+    let services = [
+        (
+            "redirecting",
+            saying(redirect),
+            "302, and redirects are not followed",
+        ),
+        (
+            "failing",
+            Service::start(|_| Answer::Say(503, "yes".to_owned())),
+            "it answered 503",
+        ),
+        (
+            "huge",
+            Service::start(|_| ok("y".repeat(20_000))),
+            "longer than 16384 bytes",
+        ),
+        ("endless", saying(endless), "longer than 16384 bytes"),
+        (
+            "long-head",
+            saying(format!("HTTP/1.1 200 OK\r\nx: {}\r\n\r\n", "y".repeat(100_000))),
+            "",
+        ),
+    ];
+    let all: Vec<_> = services
+        .iter()
+        .map(|(name, service, _)| (*name, format!("http://{}", service.address()), ""))
+        .collect();
+    let broker = asking_all(&all, &[]);
+    for (name, _, why) in services {
+        is_denied(&broker, name, why);
+    }
+    assert!(elsewhere.requests().is_empty());
 }
 
 #[test]
@@ -182,34 +224,41 @@ fn the_certificate_of_a_service_must_be_the_one_that_is_expected() {
     let over_tls = |identity: &Identity| {
         Service::over_tls((&identity.certificate_pem, &identity.key_pem), |_| ok("yes"))
     };
-    let broker = |service: &Service| {
-        let ca = [("ca.pem", right.certificate_pem.as_bytes())];
-        asking(&format!("https://{}", service.address()), "ca = \"ca.pem\"", &ca)
-    };
-    assert_eq!(answer(&broker(&over_tls(&right)), "http").code, 0);
-    for wrong in [
-        // Of another authority, for another name, out of date.
-        Identity::of_name("127.0.0.1", 4096),
-        Identity::of_name("broker.test", 4096),
-        Identity::of_name("127.0.0.1", 2001),
-    ] {
-        let service = over_tls(&wrong);
-        is_denied(&broker(&service), "certificate");
-        assert!(service.requests().is_empty(), "nothing was said to it");
+    let services = [
+        ("right", over_tls(&right)),
+        ("other-authority", over_tls(&Identity::of_name("127.0.0.1", 4096))),
+        ("other-name", over_tls(&Identity::of_name("broker.test", 4096))),
+        ("expired", over_tls(&Identity::of_name("127.0.0.1", 2001))),
+        ("plain", Service::start(|_| ok("yes"))),
+    ];
+    let ca = "ca = \"ca.pem\"";
+    let all: Vec<_> = services
+        .iter()
+        .map(|(name, service)| (*name, format!("https://{}", service.address()), ca))
+        .collect();
+    let broker = asking_all(&all, &[("ca.pem", right.certificate_pem.as_bytes())]);
+    for (name, service) in services {
+        match name {
+            "right" => assert_eq!(asked_about(&broker, name).code, 0),
+            "plain" => is_denied(&broker, name, "service_failed"),
+            _ => {
+                is_denied(&broker, name, "certificate");
+                assert!(service.requests().is_empty(), "nothing was said to it");
+            }
+        }
     }
-    let plain = Service::start(|_| ok("yes"));
-    is_denied(&broker(&plain), "service_failed");
 }
 
 #[test]
 fn a_name_does_not_lead_to_this_machine_unless_the_operator_says_so() {
     let service = Service::start(|_| ok("yes"));
     let url = format!("http://localhost:{}", service.address().port());
-    let broker = asking(&url, "allow_addresses = [\"10.0.0.0/8\"]", &[]);
-    is_denied(&broker, "which allow_addresses does not allow");
+    let elsewhere = ("elsewhere", url.clone(), "allow_addresses = [\"10.0.0.0/8\"]");
+    let here = ("here", url, "allow_addresses = [\"127.0.0.0/8\"]");
+    let broker = asking_all(&[elsewhere, here], &[]);
+    is_denied(&broker, "elsewhere", "which allow_addresses does not allow");
     assert!(service.requests().is_empty());
-    let broker = asking(&url, "allow_addresses = [\"127.0.0.0/8\"]", &[]);
-    assert_eq!(answer(&broker, "http").code, 0);
+    assert_eq!(asked_about(&broker, "here").code, 0);
 }
 
 #[test]
@@ -254,18 +303,24 @@ fn secrets_are_added_by_the_broker_and_read_again_with_sighup() {
 
 #[test]
 fn an_answer_is_asked_for_once_while_the_policy_says_it_may_be_reused() {
-    let service = Service::start(|_| ok("yes"));
-    let broker = at(&service, "");
+    let (kept, forgotten) = (Service::start(|_| ok("yes")), Service::start(|_| ok("yes")));
+    let at = |service: &Service| format!("http://{}", service.address());
+    let off = ("forgotten", at(&forgotten), "cache_bytes_max = \"0 B\"");
+    let broker = asking_all(&[("accounts", at(&kept), ""), off], &[]);
     for _ in 0..5 {
         assert_eq!(answer(&broker, "cached").code, 0);
     }
-    assert_eq!(service.requests().len(), 1);
+    assert_eq!(kept.requests().len(), 1);
     assert_eq!((outcome(&broker, "answered"), outcome(&broker, "reused")), (1, 4));
-    let off = at(&service, "cache_bytes_max = \"0 B\"");
     for _ in 0..2 {
-        assert_eq!(answer(&off, "cached").code, 0);
+        assert_eq!(
+            try_join(&broker, "gate", &who("cached").password("forgotten"))
+                .1
+                .code,
+            0
+        );
     }
-    assert_eq!(service.requests().len(), 3);
+    assert_eq!(forgotten.requests().len(), 2);
 }
 
 #[test]

@@ -21,11 +21,14 @@ const HASHES: &[&str] = &[
 
 #[test]
 fn password_files_of_other_brokers_can_be_kept() {
-    for hash in HASHES {
-        let config = gated_config(&format!("{{ hash = \"{hash}\" }}"));
-        let broker = Broker::with_files(&config, &[("gate.wasm", &guests::wasm("asker"))]);
+    let hashes: Vec<String> = HASHES.iter().map(|hash| format!("\"{hash}\"")).collect();
+    let config = gated_config(&format!("{{ hashes = [{}] }}", hashes.join(", ")));
+    let broker = Broker::with_files(&config, &[("gate.wasm", &guests::wasm("asker"))]);
+    for (index, hash) in HASHES.iter().enumerate() {
         let code = |password: &str| {
-            let packet = connect(V5, unique("c")).username("password").password(password);
+            let packet = connect(V5, unique("c"))
+                .username(format!("password {index}"))
+                .password(password);
             try_join(&broker, "gate", &packet).1.code
         };
         assert_eq!((code("secret"), code("Secret")), (0, 0x86), "{hash}");
@@ -140,6 +143,28 @@ fn a_fresh_token_prolongs_the_connection() {
     peer.ping();
     peer.send(auth(0x19, "jwt").property(AuthData(token(-60))));
     peer.expect_disconnected(&[0x87]);
+}
+
+#[test]
+fn a_fresh_token_counts_from_when_it_is_shown() {
+    let issuer = Issuer::new();
+    let broker = checking("jwt", JWT, &issuer.pem());
+    let token = |seconds| {
+        let claims = json!({ "sub": "ada", "exp": at(seconds), "aud": "mqtt" });
+        issuer.token(&claims).into_bytes()
+    };
+    let packet = connect(V5, "dev-1")
+        .property(AuthMethod("jwt".into()))
+        .property(AuthData(token(60)));
+    let (mut peer, _) = try_join(&broker, "gate", &packet);
+    // It has been connected for longer than its fresh token lasts.
+    let (mut clock, _) = try_join(&broker, "gate", &connect(V5, "clock").password(token(4)));
+    clock.expect_disconnected(&[0xA0]);
+    peer.send(auth(0x19, "jwt").property(AuthData(token(3))));
+    let answer = peer.expect_auth();
+    peer.assert(answer.reason == 0, "the fresh token is good");
+    peer.ping();
+    peer.expect_disconnected(&[0xA0]);
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 mod edges;
 mod guests;
+mod promises;
 mod source;
 
 use source::{Source, functions, lines_with_word};

@@ -43,7 +43,7 @@ fn policies_are_told_everything_of_a_certificate() {
         let (fingerprint, end) = rest.split_once(' ').expect("two more");
         let is_hex = fingerprint.bytes().all(|byte| byte.is_ascii_hexdigit());
         assert!(fingerprint.len() == 64 && is_hex, "{fingerprint}");
-        assert_eq!(end, "4102444800");
+        assert_eq!(end, "946684800 4102444800");
         // Again, from what the first connection has left with the client.
         assert_eq!(principal(&broker, &client, "certified"), told);
     }

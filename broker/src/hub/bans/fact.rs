@@ -8,8 +8,11 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::time::{Duration, SystemTime};
 
-/// Of what is written now. Any change of [`Written`] or [`Subject`] takes a new number.
-const FORMAT: u8 = 1;
+/// Of what is written now: [`Written`], and a byte that is 1 if the ban is automatic. Any change of either or of
+/// [`Subject`] takes a new number.
+const FORMAT: u8 = 2;
+/// Without that byte: no ban was automatic.
+const FORMAT_BEFORE: u8 = 1;
 
 /// A fact that is no ban.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,7 +58,8 @@ pub(in crate::hub) fn to_fact(ban: &Ban) -> (Vec<u8>, Vec<u8>) {
         since: milliseconds(ban.since),
         until: ban.until.map(milliseconds),
     };
-    let value = postcard::to_extend(&written, vec![FORMAT]).unwrap_or_default();
+    let mut value = postcard::to_extend(&written, vec![FORMAT]).unwrap_or_default();
+    value.push(u8::from(ban.is_automatic));
     (key(&ban.subject), value)
 }
 
@@ -64,16 +68,21 @@ pub(in crate::hub) fn to_fact(ban: &Ban) -> (Vec<u8>, Vec<u8>) {
 /// # Errors
 /// When it is none of those that [`to_fact`] makes.
 pub(in crate::hub) fn from_fact(key: &[u8], value: &[u8]) -> Result<Ban, BadBan> {
-    let written = match value {
-        [FORMAT, written @ ..] => written,
+    let (format, written) = match value {
+        [format @ (FORMAT | FORMAT_BEFORE), written @ ..] => (*format, written),
         [format, ..] => return Err(BadBan::Format(*format)),
         [] => return Err(BadBan::Damaged),
     };
-    let (Ok((subject, [])), Ok((written, []))) = (
+    let (Ok((subject, [])), Ok((written, rest))) = (
         postcard::take_from_bytes::<Subject>(key),
         postcard::take_from_bytes::<Written<'_>>(written),
     ) else {
         return Err(BadBan::Damaged);
+    };
+    let is_automatic = match (format, rest) {
+        (FORMAT_BEFORE, []) | (FORMAT, [0]) => false,
+        (FORMAT, [1]) => true,
+        _ => return Err(BadBan::Damaged),
     };
     let time = |milliseconds| {
         SystemTime::UNIX_EPOCH
@@ -83,6 +92,7 @@ pub(in crate::hub) fn from_fact(key: &[u8], value: &[u8]) -> Result<Ban, BadBan>
     Ok(Ban {
         subject,
         reason: written.reason.to_owned(),
+        is_automatic,
         since: time(written.since)?,
         until: written.until.map(time).transpose()?,
     })

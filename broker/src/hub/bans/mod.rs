@@ -19,6 +19,8 @@ use std::time::SystemTime;
 
 /// Most bans at the same time: about 200 bytes each, and what they name.
 pub const BANS_MAX: usize = 100_000;
+/// Most of them that may be there before the broker makes none by itself any more: the rest is the operator's.
+pub(super) const AUTOMATIC_BANS_MAX: usize = BANS_MAX / 2;
 /// Longest reason of a ban, in bytes.
 pub const REASON_BYTES_MAX: usize = 256;
 
@@ -41,6 +43,9 @@ pub struct Ban {
     pub subject: Subject,
     /// Why, at most [`REASON_BYTES_MAX`] long; may be empty.
     pub reason: String,
+    /// Whether nobody but the broker itself says so.
+    #[serde(default)]
+    pub is_automatic: bool,
     /// When it began.
     pub since: SystemTime,
     /// When it ends by itself; `None`: never.
@@ -119,7 +124,7 @@ impl Ban {
     /// Why, for the client and the log.
     #[must_use]
     pub fn text(&self) -> String {
-        text(&self.reason)
+        text(&self.reason, self.is_automatic)
     }
 }
 
@@ -150,6 +155,7 @@ type Map<K> = HashMap<K, Terms, foldhash::fast::RandomState>;
 #[derive(Debug)]
 struct Terms {
     reason: Box<str>,
+    is_automatic: bool,
     since: SystemTime,
     until: Option<SystemTime>,
 }
@@ -172,7 +178,7 @@ impl Bans {
         let client = self.clients.get(client_id).into_iter();
         let mut all = client.chain(by_name).chain(by_address);
         all.find(|terms| terms.holds(now))
-            .map(|terms| text(&terms.reason))
+            .map(|terms| text(&terms.reason, terms.is_automatic))
     }
 
     fn around(&self, address: IpAddr) -> impl Iterator<Item = &Terms> {
@@ -205,6 +211,7 @@ impl Bans {
         self.changes.push(BanChange::Begun(ban.clone()));
         let terms = Terms {
             reason: ban.reason.into(),
+            is_automatic: ban.is_automatic,
             since: ban.since,
             until: ban.until,
         };
@@ -286,6 +293,7 @@ impl Bans {
             .map(|(subject, terms)| Ban {
                 subject,
                 reason: terms.reason.to_string(),
+                is_automatic: terms.is_automatic,
                 since: terms.since,
                 until: terms.until,
             })
@@ -325,8 +333,9 @@ fn forget_length(lengths: &mut BTreeMap<(bool, u8), usize>, network: Network) {
     }
 }
 
-fn text(reason: &str) -> String {
+fn text(reason: &str, is_automatic: bool) -> String {
     match reason {
+        reason if is_automatic => format!("banned for a while: {reason}"),
         "" => "banned by the operator".to_owned(),
         reason => format!("banned by the operator: {reason}"),
     }

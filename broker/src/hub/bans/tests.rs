@@ -14,6 +14,7 @@ fn ban(subject: Subject, until: Option<u64>) -> Ban {
     Ban {
         subject,
         reason: "it floods".to_owned(),
+        is_automatic: false,
         since: START,
         until: until.map(at),
     }
@@ -91,7 +92,13 @@ fn a_ban_says_why() {
     };
     bans.insert(silent, START).expect("room");
     assert_eq!(why(&bans).as_deref(), Some("banned by the operator"));
-    assert_eq!(bans.len(), 1);
+    let automatic = Ban {
+        is_automatic: true,
+        ..ban(client("c"), Some(10))
+    };
+    bans.insert(automatic.clone(), START).expect("room");
+    assert_eq!(why(&bans).as_deref(), Some("banned for a while: it floods"));
+    assert_eq!(bans.list(START), [automatic]);
 }
 
 #[test]
@@ -222,9 +229,10 @@ proptest! {
         reason in "\\PC{0,30}",
         since in 0..u64::MAX / 2,
         until in proptest::option::of(0..u64::MAX / 2),
+        is_automatic: bool,
     ) {
         let time = |milliseconds| START + Duration::from_millis(milliseconds);
-        let ban = Ban { subject, reason, since: time(since), until: until.map(time) };
+        let ban = Ban { subject, reason, is_automatic, since: time(since), until: until.map(time) };
         let (key, value) = to_fact(&ban);
         prop_assert_eq!(&fact::key(&ban.subject), &key);
         prop_assert_eq!(from_fact(&key, &value), Ok(ban));
@@ -238,8 +246,8 @@ proptest! {
     }
 
     #[test]
-    fn bytes_that_are_no_ban_are_an_error_or_a_ban(key: Vec<u8>, mut value: Vec<u8>) {
-        value.insert(0, 1);
+    fn bytes_that_are_no_ban_are_an_error_or_a_ban(key: Vec<u8>, mut value: Vec<u8>, format in 1..=2_u8) {
+        value.insert(0, format);
         let _ = from_fact(&key, &value);
     }
 }
@@ -248,9 +256,21 @@ proptest! {
 fn the_written_form_is_the_one_that_has_this_number() {
     let (key, value) = to_fact(&ban(address("10.0.0.0/8"), Some(1)));
     assert_eq!(key, b"\x02\x0a10.0.0.0/8");
-    assert_eq!(value, b"\x01\x09it floods\x00\x01\xe8\x07");
+    assert_eq!(value, b"\x02\x09it floods\x00\x01\xe8\x07\x00");
     assert_eq!(fact::key(&client("c")), b"\x00\x01c");
     assert_eq!(fact::key(&user("u")), b"\x01\x01u");
-    assert_eq!(from_fact(&key, b"\x02"), Err(BadBan::Format(2)));
+    assert_eq!(from_fact(&key, b"\x03"), Err(BadBan::Format(3)));
     assert_eq!(from_fact(&key, b""), Err(BadBan::Damaged));
+}
+
+#[test]
+fn the_form_before_is_still_read() {
+    let operators = ban(address("10.0.0.0/8"), Some(1));
+    let (key, _) = to_fact(&operators);
+    let value = b"\x01\x09it floods\x00\x01\xe8\x07";
+    assert_eq!(from_fact(&key, value), Ok(operators));
+    assert_eq!(
+        from_fact(&key, &[value, &b"\x00"[..]].concat()),
+        Err(BadBan::Damaged)
+    );
 }

@@ -5,14 +5,12 @@ mod header;
 #[cfg(test)]
 mod tests;
 
+use super::carrier::Carrier;
 use crate::policy::verdict::{Certificate, Peer, TlsPeer};
 use header::{BYTES_MAX, Client, Header, Malformed};
-use rustix::net::{RecvFlags, recv};
+use rustix::net::RecvFlags;
 use std::fmt;
 use std::io;
-use std::os::fd::AsFd;
-use tokio::io::Interest;
-use tokio::net::TcpStream;
 
 /// What came of waiting for a header.
 #[derive(Debug)]
@@ -47,7 +45,7 @@ impl fmt::Display for Unannounced {
 ///
 /// # Errors
 /// There is no header that can be used.
-pub(super) async fn announced(socket: &TcpStream, peer: &mut Peer) -> Result<Announced, Unannounced> {
+pub(super) async fn announced(socket: &Carrier, peer: &mut Peer) -> Result<Announced, Unannounced> {
     let mut bytes = Vec::new();
     let header = loop {
         let taken = bytes.len();
@@ -80,7 +78,7 @@ pub(super) async fn announced(socket: &TcpStream, peer: &mut Peer) -> Result<Ann
 }
 
 /// Reads what was seen already.
-async fn take(socket: &TcpStream, mut room: &mut [u8]) -> Result<(), Unannounced> {
+async fn take(socket: &Carrier, mut room: &mut [u8]) -> Result<(), Unannounced> {
     while !room.is_empty() {
         match receive(socket, room, RecvFlags::empty()).await? {
             0 => return Err(Unannounced::Broken(io::ErrorKind::UnexpectedEof.into())),
@@ -90,12 +88,8 @@ async fn take(socket: &TcpStream, mut room: &mut [u8]) -> Result<(), Unannounced
     Ok(())
 }
 
-async fn receive(socket: &TcpStream, room: &mut [u8], flags: RecvFlags) -> Result<usize, Unannounced> {
-    let received = socket.async_io(Interest::READABLE, || {
-        let (count, _) = recv(socket.as_fd(), &mut *room, flags)?;
-        Ok(count)
-    });
-    received.await.map_err(Unannounced::Broken)
+async fn receive(socket: &Carrier, room: &mut [u8], flags: RecvFlags) -> Result<usize, Unannounced> {
+    socket.receive(room, flags).await.map_err(Unannounced::Broken)
 }
 
 fn become_client(peer: &mut Peer, client: Client) {

@@ -52,11 +52,13 @@ impl Acceptor {
             }
             Err(Failure::Silent) => None,
             Err(failure) => {
+                let text = &failure.to_string();
                 shared.events.emit(Event::TlsHandshakeFailed {
                     origin: report::origin(peer),
                     failure: failure.reason(),
-                    text: &failure.to_string(),
+                    text,
                 });
+                shared.failed(peer, text);
                 None
             }
         }

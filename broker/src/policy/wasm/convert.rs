@@ -59,6 +59,7 @@ pub(super) fn peer(peer: &host::Peer) -> wit::Peer {
                 issuer: certificate.issuer.clone(),
                 serial: certificate.serial.clone(),
                 fingerprint_sha256: certificate.fingerprint_sha256.clone(),
+                not_before_unix_seconds: certificate.not_before_unix_seconds,
                 not_after_unix_seconds: certificate.not_after_unix_seconds,
             }),
         }),

@@ -1,10 +1,11 @@
 //! Asks the broker what its clients' user names say, and tells them the answer.
 //!
-//! `http` and `cached` ask the service `accounts` about the client id, and let in when it says `yes`; `twice` asks two
-//! things at once; `stranger` asks a service that is not granted, `nowhere` one whose path leads out; `fallback` lets in
-//! whoever the service is silent about. `password` has the hash of the settings checked, `jwt` the token of the password
-//! by the issuer `identity`. Nobody else is let in but `plain`, and clients with an authentication method, about whom the
-//! service is asked when they authenticate again. Everything may be published and subscribed.
+//! `http` asks the service that the password names, or `accounts`, about the client id, and lets in when it says `yes`;
+//! `cached` asks what may be asked once for all, `twice` two things at once; `nowhere` asks where the path leads out;
+//! `fallback` lets in whoever the service is silent about. `password 0` has the first hash of the settings checked,
+//! `jwt` the token of the password by the issuer `identity`. Nobody else is let in but `plain`, and clients with an
+//! authentication method, about whom the service is asked when they authenticate again. Everything may be published
+//! and subscribed.
 
 use std::time::Duration;
 
@@ -15,8 +16,8 @@ use sluice_policy::prelude::*;
 #[derive(Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 struct Asker {
-    /// For `password`.
-    hash: String,
+    /// For `password 0`, `password 1` and so on.
+    hashes: Vec<String>,
 }
 
 #[policy]
@@ -24,7 +25,11 @@ impl Policy for Asker {
     type Settings = Self;
 
     async fn on_connect(&self, request: &ConnectRequest, ask: &Ask) -> Connect {
-        let about = |id: &str| HttpRequest::get("accounts").path(["clients", id]);
+        let password = request.password.as_ref().map(|password| password.as_bytes());
+        let service = password
+            .and_then(|name| std::str::from_utf8(name).ok())
+            .unwrap_or("accounts");
+        let about = |id: &str| HttpRequest::get(service).path(["clients", id]);
         let id = &request.client_id;
         if request.auth_method.is_some() {
             return match request.purpose {
@@ -36,7 +41,7 @@ impl Policy for Asker {
             Some("plain") => Connect::admit(terms()),
             Some("http") => said(&ask.http(about(id)).await),
             Some("cached") => {
-                let question = HttpRequest::get("accounts").path(["cached"]);
+                let question = HttpRequest::get(service).path(["cached"]);
                 let time = Duration::from_secs(60);
                 said(&ask.http(question.reuse_for(time)).await)
             }
@@ -47,29 +52,30 @@ impl Policy for Asker {
                     false => Connect::deny(Reason::NotAuthorized),
                 }
             }
-            Some("stranger") => said(&ask.http(HttpRequest::get("strangers")).await),
             Some("nowhere") => said(&ask.http(HttpRequest::get("accounts").path([".."])).await),
             Some("fallback") => match ask.try_http(about(id)).await {
                 Ok(response) => said(&response),
                 Err(why) => Connect::admit(terms().user_property("why", why)),
             },
-            Some("password") => match &request.password {
-                Some(password) if ask.verify_password(&self.hash, password).await => Connect::admit(terms()),
+            Some("jwt") => match ask.verify_jwt("identity", password.unwrap_or_default()).await {
+                Ok(token) => Connect::admit(terms().until(&token)),
+                Err(why) => Connect::deny(Reason::NotAuthorized.because(why)),
+            },
+            Some(name) => match (self.hash(name), &request.password) {
+                (Some(hash), Some(password)) if ask.verify_password(hash, password).await => {
+                    Connect::admit(terms())
+                }
                 _ => Connect::deny(Reason::BadUserNameOrPassword),
             },
-            Some("jwt") => {
-                let token = request
-                    .password
-                    .as_ref()
-                    .map(|token| token.as_bytes())
-                    .unwrap_or_default();
-                match ask.verify_jwt("identity", token).await {
-                    Ok(token) => Connect::admit(terms().until(&token)),
-                    Err(why) => Connect::deny(Reason::NotAuthorized.because(why)),
-                }
-            }
-            _ => Connect::deny(Reason::NotAuthorized),
+            None => Connect::deny(Reason::NotAuthorized),
         }
+    }
+}
+
+impl Asker {
+    fn hash(&self, name: &str) -> Option<&str> {
+        let index: usize = name.strip_prefix("password ")?.parse().ok()?;
+        self.hashes.get(index).map(String::as_str)
     }
 }
 

@@ -89,7 +89,7 @@ fn welcome(request: &ConnectRequest) -> Connect {
         Some("whence") => Connect::admit(terms.principal(whence(&request.peer))),
         Some("certified") => Connect::admit(terms.principal(match request.peer.certificate() {
             Some(of) => format!(
-                "{:?} {:?} {:?} {:?} {:?} {} {} {} {}",
+                "{:?} {:?} {:?} {:?} {:?} {} {} {} {} {}",
                 of.subject_cn,
                 of.san_dns,
                 of.san_uri,
@@ -98,6 +98,7 @@ fn welcome(request: &ConnectRequest) -> Connect {
                 of.issuer,
                 of.serial,
                 of.fingerprint_sha256,
+                of.not_before_unix_seconds,
                 of.not_after_unix_seconds
             ),
             None => "no certificate".to_owned(),

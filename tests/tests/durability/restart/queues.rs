@@ -129,6 +129,24 @@ fn a_long_queue_passes_through_a_small_window() {
 }
 
 #[test]
+fn large_qos_2_messages_pass_although_only_a_few_may_wait_for_the_store() {
+    let (mut broker, packet) = somebody_away("", 2);
+    let mut publisher = broker.client(V5);
+    let payload = |number: u32| format!("{number} {}", "x".repeat(150_000));
+    // Several times what is held back for one client.
+    for number in 1..=40 {
+        publisher.publish(publish("t", payload(number)).qos(1 + u8::from(number % 8 != 0)));
+    }
+    broker.restart(Signal::KILL);
+    let mut client = resume(&broker, &packet);
+    let came = payloads(&everything(&mut client));
+    assert!(
+        came.iter().eq((1..=40).map(payload).collect::<Vec<_>>().iter()),
+        "all of them, in order"
+    );
+}
+
+#[test]
 fn a_queue_that_is_full_on_disk_takes_no_more_or_drops_the_oldest() {
     for (overflow, left) in [("drop-new", [1, 2, 3, 4, 5]), ("drop-oldest", [4, 5, 6, 7, 8])] {
         let limits = format!("[limits]\nqueue_messages_max = 5\nqueue_overflow = \"{overflow}\"\n");

@@ -41,6 +41,39 @@ fn subscriptions_are_there_and_those_that_were_ended_are_not() {
     });
 }
 
+// v5[3.1.2-4]
+#[test]
+fn a_clean_start_that_was_answered_is_not_undone() {
+    both_ends(|signal| {
+        let mut broker = Broker::durable("");
+        for lasting in [false, true] {
+            let packet = connect(V5, format!("beginner-{lasting}")).lasting();
+            let (mut client, _) = broker.join(&packet);
+            client.subscribe("t", 1);
+            client.leave();
+        }
+        broker.client(V5).publish(publish("t", "x").qos(1));
+        let clients = [false, true].map(|lasting| {
+            let packet = connect(V5, format!("beginner-{lasting}"));
+            let mut packet = if lasting { packet.lasting() } else { packet };
+            packet.clean_start = true;
+            broker.join(&packet)
+        });
+        broker.restart(signal);
+        drop(clients);
+        for lasting in [false, true] {
+            let packet = connect(V5, format!("beginner-{lasting}")).lasting();
+            let (mut client, connack) = broker.join(&packet);
+            let is_right = connack.session_present == lasting;
+            client.assert(is_right, "the session is the one that was begun");
+            assert!(
+                everything(&mut client).is_empty(),
+                "and nothing is left of the one before"
+            );
+        }
+    });
+}
+
 #[test]
 fn subscription_options_and_identifiers_are_kept() {
     both_ends(|signal| {
