@@ -37,7 +37,6 @@ mod store;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 mod ticket;
-mod upgrade;
 mod wall;
 
 pub use change::{

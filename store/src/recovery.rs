@@ -3,14 +3,13 @@
 
 use crate::engine::{
     Engine, FACTS, FORMAT_VERSION, Fault, MESSAGES, Meta, MetaError, PROGRESS, RECIPIENTS, RETAINED,
-    SESSIONS, SUBSCRIPTIONS, make_all,
+    SESSIONS, SUBSCRIPTIONS, make_all, upgrade,
 };
 use crate::error::OpenError;
 use crate::ledger::{Granted, Ledger, Place, Rows, Saved};
 use crate::observer::Observer;
 use crate::recovered::{Awaits, Exchange, Fact, Recovered, RecoveredSession, Stored};
 use crate::row::{Damaged, Key, MessageRow, RecipientsRow, Table, open, open_value};
-use crate::upgrade::upgrade;
 use crate::wall::Moment;
 use foldhash::fast::RandomState;
 use redb::{ReadTransaction, ReadableTable, ReadableTableMetadata, TableDefinition};

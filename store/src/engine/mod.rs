@@ -6,6 +6,7 @@
 mod disk;
 mod lookup;
 mod tables;
+mod upgrade;
 mod write;
 
 pub use disk::Disk;
@@ -15,6 +16,7 @@ pub(crate) use tables::{
     FACTS, FORMAT_VERSION, MESSAGES, META, Meta, MetaError, PROGRESS, RECIPIENTS, RETAINED, SESSIONS,
     SUBSCRIPTIONS, make_all,
 };
+pub(crate) use upgrade::upgrade;
 
 use crate::ledger::Rows;
 use crate::observer::Observer;
