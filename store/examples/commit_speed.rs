@@ -1,5 +1,6 @@
 //! How fast the store commits, beside the disk's own speed: so many messages of 256 bytes at a time are appended and as
-//! many older ones acknowledged, or appended to a plain file and synced. `commit_speed DIRECTORY [BACKLOG] [SECONDS]`
+//! many older ones acknowledged, or appended to a plain file and synced.
+//! `commit_speed DIRECTORY [BACKLOG] [SECONDS] [BATCH,..]`
 
 // Its output is what it is for.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
@@ -31,23 +32,26 @@ fn main() -> Result<(), Box<dyn Error>> {
     let backlog: u64 = arguments.next().map_or(Ok(50_000), |text| text.parse())?;
     let seconds: u64 = arguments.next().map_or(Ok(3), |text| text.parse())?;
     let time = Duration::from_secs(seconds);
+    let batches = arguments.next().unwrap_or_else(|| "1,64,128,1000".to_owned());
+    let batches: Vec<u32> = batches.split(',').map(str::parse).collect::<Result<_, _>>()?;
     let data_dir = dir.join("commit_speed");
     std::fs::remove_dir_all(&data_dir).ok();
     let mut bench = Bench::new(&data_dir, backlog)?;
     println!("backlog {backlog}, payload {PAYLOAD_BYTES} bytes, {SESSIONS} sessions");
     println!(
-        "batch | raw commits/s | raw messages/s | store commits/s | store messages/s | rows B/message | cpu us/message"
+        "batch | raw commits/s | raw messages/s | store commits/s | store messages/s | commit us | rows B/message | cpu us/message"
     );
-    for batch in [1, 8, 64, 512] {
+    for batch in batches {
         let raw = raw(&dir, batch, time)?;
         bench.run(batch, time)?;
         let store = bench.run(batch, time)?;
         let size = f64::from(batch);
         println!(
-            "{batch:5} | {raw:13.0} | {:14.0} | {:15.0} | {:16.0} | {:14.0} | {:14.1}",
+            "{batch:5} | {raw:13.0} | {:14.0} | {:15.0} | {:16.0} | {:9.0} | {:14.0} | {:14.1}",
             raw * size,
             store.commits,
             store.commits * size,
+            store.commit_microseconds,
             store.row_bytes,
             store.cpu_microseconds,
         );
@@ -86,6 +90,7 @@ struct Bench {
 struct Ear {
     bytes: AtomicU64,
     commits: AtomicU64,
+    microseconds: AtomicU64,
 }
 
 impl Observer for Ear {
@@ -98,11 +103,15 @@ impl Observer for Ear {
     fn committed(&self, commit: &Committed) {
         self.bytes.fetch_add(commit.bytes, Ordering::Relaxed);
         self.commits.fetch_add(1, Ordering::Relaxed);
+        let microseconds = u64::try_from(commit.duration.as_micros()).unwrap_or(u64::MAX);
+        self.microseconds.fetch_add(microseconds, Ordering::Relaxed);
     }
 }
 
 struct Measured {
     commits: f64,
+    /// From when a batch was closed until it was durable.
+    commit_microseconds: f64,
     row_bytes: f64,
     cpu_microseconds: f64,
 }
@@ -182,9 +191,10 @@ impl Bench {
     }
 
     fn run(&mut self, batch: u32, time: Duration) -> Result<Measured, Box<dyn Error>> {
-        let (bytes, commits) = (
+        let (bytes, commits, microseconds) = (
             self.ear.bytes.load(Ordering::Relaxed),
             self.ear.commits.load(Ordering::Relaxed),
+            self.ear.microseconds.load(Ordering::Relaxed),
         );
         let (began, cpu) = (Instant::now(), cpu());
         let mut messages = 0.0;
@@ -199,8 +209,10 @@ impl Bench {
         }
         let count =
             |now: &AtomicU64, before: u64| u32::try_from(now.load(Ordering::Relaxed) - before).map(f64::from);
+        let made = count(&self.ear.commits, commits)?;
         Ok(Measured {
-            commits: count(&self.ear.commits, commits)? / began.elapsed().as_secs_f64(),
+            commits: made / began.elapsed().as_secs_f64(),
+            commit_microseconds: count(&self.ear.microseconds, microseconds)? / made,
             row_bytes: count(&self.ear.bytes, bytes)? / messages,
             cpu_microseconds: (self::cpu() - cpu).as_secs_f64() * 1e6 / messages,
         })

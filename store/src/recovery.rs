@@ -3,7 +3,7 @@
 
 use crate::engine::{
     Engine, FACTS, FORMAT_VERSION, Fault, MESSAGES, Meta, MetaError, PROGRESS, RECIPIENTS, RETAINED,
-    SESSIONS, SUBSCRIPTIONS, make_all,
+    SESSIONS, SUBSCRIPTIONS, make_all, upgrade,
 };
 use crate::error::OpenError;
 use crate::ledger::{Granted, Ledger, Place, Rows, Saved};
@@ -49,11 +49,9 @@ pub(crate) fn format(engine: &Engine) -> Result<(), Fault> {
 
 /// Reads all of it, and notes that it was started once more.
 pub(crate) fn recover(engine: &Engine, observer: &dyn Observer, path: &Path) -> Result<Recovery, OpenError> {
-    let (meta, mut recovery) = engine
-        .read(|transaction| {
-            let meta = meta(transaction)?;
-            Ok((meta, Reading::new(transaction, observer).all()?))
-        })
+    let meta = current(engine).map_err(|refusal| refusal.into_error(path))?;
+    let mut recovery = engine
+        .read(|transaction| Reading::new(transaction, observer).all())
         .map_err(|refusal: Refusal| refusal.into_error(path))?;
     let boot = meta.boot + 1;
     engine
@@ -62,6 +60,12 @@ pub(crate) fn recover(engine: &Engine, observer: &dyn Observer, path: &Path) -> 
     recovery.recovered.first_number = boot << BOOT_SHIFT;
     recovery.first_seq = (boot << BOOT_SHIFT) + 1;
     Ok(recovery)
+}
+
+/// Brings a store that an older version wrote to the format of this one.
+pub(crate) fn current(engine: &Engine) -> Result<Meta, Refusal> {
+    let found = engine.read(meta)?;
+    Ok(upgrade(engine, found)?)
 }
 
 /// Why a store is not opened.
@@ -127,10 +131,11 @@ pub(crate) fn meta(transaction: &ReadTransaction) -> Result<Meta, Refusal> {
         Err(MetaError::Damaged(damaged)) => return Err(damaged.into()),
         Err(MetaError::Table(error)) => return Err(error.into()),
     };
-    if meta.format > FORMAT_VERSION {
-        return Err(Refusal::Newer(meta.format));
+    match meta.format {
+        0 => Err(Damaged::new(Table::Meta, Key::Text("format"), "there is no such format").into()),
+        1..=FORMAT_VERSION => Ok(meta),
+        newer => Err(Refusal::Newer(newer)),
     }
-    Ok(meta)
 }
 
 /// What is in flight, by session and packet identifier.

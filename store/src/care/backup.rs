@@ -5,6 +5,7 @@ use super::{CareError, Place, at, examine, failed};
 use crate::data_dir::{DataDir, UNFINISHED_SUFFIX, open_private, rename_durably, with_suffix};
 use crate::engine::{Engine, Fault, FileDisk, Trust};
 use crate::observer::Unobserved;
+use crate::row::open;
 use std::fs::File;
 use std::io;
 use std::ops::ControlFlow;
@@ -55,7 +56,10 @@ fn copy(source: &Engine, path: &Path) -> Result<u64, Fault> {
                 outcome = if source.is_wanted() {
                     Err(Fault::Closed)
                 } else {
-                    copying.row(key, row)
+                    // A copy with it could not be put back; better to know that now.
+                    open(table, key, row)
+                        .map_err(damaged)
+                        .and_then(|_| copying.row(key, row))
                 };
                 match outcome {
                     Ok(()) => ControlFlow::Continue(()),
@@ -64,9 +68,7 @@ fn copy(source: &Engine, path: &Path) -> Result<u64, Fault> {
             })?;
             outcome.and_then(|()| copying.flush())?;
             if let Some(why) = incomplete {
-                return Err(Fault::from(redb::Error::Corrupted(format!(
-                    "table {table}: {why}"
-                ))));
+                return Err(damaged(format!("table {table}: {why}")));
             }
             rows += copying.copied;
         }
@@ -74,6 +76,10 @@ fn copy(source: &Engine, path: &Path) -> Result<u64, Fault> {
     })?;
     target.shut();
     Ok(rows)
+}
+
+fn damaged(what: impl ToString) -> Fault {
+    Fault::from(redb::Error::Corrupted(what.to_string()))
 }
 
 /// Puts a copy into a directory that has no store yet.
@@ -95,7 +101,11 @@ pub fn restore(file: &Path, data_dir: &Path) -> Result<(), CareError> {
     let unfinished = dir.unfinished();
     let mut from = File::open(&place.path).map_err(at(&place.path))?;
     let mut to = open_private(&unfinished, true).map_err(at(&unfinished))?;
-    io::copy(&mut from, &mut to).map_err(at(&unfinished))?;
-    to.sync_all().map_err(at(&unfinished))?;
+    let copied = io::copy(&mut from, &mut to).and_then(|_| to.sync_all());
+    if copied.is_err() {
+        // It is of no use, and takes room.
+        std::fs::remove_file(&unfinished).ok();
+    }
+    copied.map_err(at(&unfinished))?;
     rename_durably(&unfinished, &store).map_err(at(&store))
 }

@@ -161,6 +161,12 @@ impl Examined {
         }
     }
 
+    /// Begins anew with what rows may refer to.
+    pub(super) fn forget_referred(&mut self) {
+        self.sessions.clear();
+        self.messages.clear();
+    }
+
     /// Whether a row that is sound is of use.
     pub(super) fn is_kept(&self, table: Table, key: Key<'_>) -> bool {
         match (table, key) {

@@ -21,7 +21,7 @@ use crate::data_dir::{DataDir, STORE};
 use crate::engine::{Engine, FORMAT_VERSION, Fault, Trust};
 use crate::error::OpenError;
 use crate::observer::Unobserved;
-use crate::recovery::{Refusal, meta};
+use crate::recovery::{Refusal, current};
 use overlay::Overlay;
 use std::fmt;
 use std::io;
@@ -131,7 +131,7 @@ impl Place {
         Ok(Self { path: file, dir })
     }
 
-    /// Opens it so that nothing of it changes.
+    /// Opens it so that nothing of it changes; one of an older format is seen as it will be once it is upgraded.
     fn open(&self) -> Result<Opened, CareError> {
         let engine = |trust| {
             let disk = Overlay::new(self.path.clone());
@@ -149,7 +149,7 @@ impl Place {
             Err(fault) => return Err(Refusal::Fault(fault).into_error(&self.path).into()),
         };
         let opened = Opened { engine, structure };
-        match opened.engine.read(meta) {
+        match current(&opened.engine) {
             Err(Refusal::Newer(found)) => Err(CareError::Open(OpenError::Newer {
                 found,
                 understood: FORMAT_VERSION,
@@ -169,7 +169,9 @@ struct Opened {
 impl Drop for Opened {
     fn drop(&mut self) {
         // Closing a damaged one writes, which may end the process; there is nothing to be written anyway.
-        self.engine.abandon();
+        if self.structure.is_some() {
+            self.engine.abandon();
+        }
     }
 }
 

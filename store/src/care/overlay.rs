@@ -8,16 +8,21 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// A file that stays as it is.
 #[derive(Debug)]
 pub(super) struct Overlay {
     path: PathBuf,
+    opened: Mutex<Option<Arc<Covered>>>,
 }
 
 impl Overlay {
     pub(super) fn new(path: PathBuf) -> Self {
-        Self { path }
+        Self {
+            path,
+            opened: Mutex::new(None),
+        }
     }
 }
 
@@ -25,29 +30,36 @@ impl Disk for Overlay {
     fn open(&self, builder: &Builder) -> Result<Database, DatabaseError> {
         let file = File::open(&self.path)?;
         let len = file.metadata()?.len();
-        builder.create_with_backend(Covered {
-            file,
-            changed: Mutex::new(Changed {
-                len,
-                file_len: len,
-                blocks: BTreeMap::new(),
-            }),
-        })
+        let covered = Arc::new(Covered::new(file, len));
+        *self.opened.lock() = Some(Arc::clone(&covered));
+        builder.create_with_backend(Handle(covered))
     }
 
     fn forget_cached(&self) -> io::Result<()> {
         Ok(())
     }
+
+    fn abandoned(&self) {
+        if let Some(covered) = self.opened.lock().take() {
+            let mut changed = covered.changed.lock();
+            changed.file = None;
+            changed.blocks = BTreeMap::new();
+        }
+    }
 }
 
 #[derive(Debug)]
+struct Handle(Arc<Covered>);
+
+#[derive(Debug)]
 struct Covered {
-    file: File,
     changed: Mutex<Changed>,
 }
 
 #[derive(Debug)]
 struct Changed {
+    /// `None`: nobody looks at it any more.
+    file: Option<File>,
     len: u64,
     /// What of the file is still seen.
     file_len: u64,
@@ -57,8 +69,19 @@ struct Changed {
 const BLOCK_BYTES: usize = 4096;
 
 impl Covered {
+    fn new(file: File, len: u64) -> Self {
+        Self {
+            changed: Mutex::new(Changed {
+                file: Some(file),
+                len,
+                file_len: len,
+                blocks: BTreeMap::new(),
+            }),
+        }
+    }
+
     /// A block as it is seen: the file's, or zeros behind its end.
-    fn block(&self, changed: &Changed, number: u64) -> io::Result<Box<[u8]>> {
+    fn block(changed: &Changed, number: u64) -> io::Result<Box<[u8]>> {
         if let Some(block) = changed.blocks.get(&number) {
             return Ok(block.clone());
         }
@@ -67,7 +90,8 @@ impl Covered {
         let there = changed.file_len.saturating_sub(offset);
         let there = usize::try_from(there).unwrap_or(BLOCK_BYTES).min(BLOCK_BYTES);
         if let Some(part) = block.get_mut(..there) {
-            self.file.read_exact_at(part, offset)?;
+            let file = changed.file.as_ref().ok_or(io::ErrorKind::NotConnected)?;
+            file.read_exact_at(part, offset)?;
         }
         Ok(block)
     }
@@ -89,20 +113,20 @@ impl Covered {
     }
 }
 
-impl StorageBackend for Covered {
+impl StorageBackend for Handle {
     fn len(&self) -> io::Result<u64> {
-        Ok(self.changed.lock().len)
+        Ok(self.0.changed.lock().len)
     }
 
     fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-        let changed = self.changed.lock();
+        let changed = self.0.changed.lock();
         if offset + out.len() as u64 > changed.len {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
         let len = out.len();
         let mut rest = out;
-        for (number, within, bytes) in Self::parts(offset, len) {
-            let block = self.block(&changed, number)?;
+        for (number, within, bytes) in Covered::parts(offset, len) {
+            let block = Covered::block(&changed, number)?;
             let (place, behind) = rest
                 .split_at_mut_checked(bytes)
                 .ok_or(io::ErrorKind::InvalidInput)?;
@@ -116,11 +140,11 @@ impl StorageBackend for Covered {
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
-        let mut changed = self.changed.lock();
+        let mut changed = self.0.changed.lock();
         if len < changed.len {
             // What is cut off is not seen again, should it grow.
             let first = len / BLOCK_BYTES as u64;
-            let mut block = self.block(&changed, first)?;
+            let mut block = Covered::block(&changed, first)?;
             let within = usize::try_from(len % BLOCK_BYTES as u64).unwrap_or_default();
             block.iter_mut().skip(within).for_each(|byte| *byte = 0);
             changed.blocks.split_off(&first);
@@ -136,10 +160,10 @@ impl StorageBackend for Covered {
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
-        let mut changed = self.changed.lock();
+        let mut changed = self.0.changed.lock();
         let mut rest = data;
-        for (number, within, bytes) in Self::parts(offset, data.len()) {
-            let mut block = self.block(&changed, number)?;
+        for (number, within, bytes) in Covered::parts(offset, data.len()) {
+            let mut block = Covered::block(&changed, number)?;
             let (part, behind) = rest.split_at_checked(bytes).ok_or(io::ErrorKind::InvalidInput)?;
             let place = block.get_mut(within..within + bytes);
             place.ok_or(io::ErrorKind::InvalidInput)?.copy_from_slice(part);
@@ -163,14 +187,7 @@ mod tests {
         let original: Vec<u8> = (0..20_000u32).map(|at| at.to_le_bytes()[0]).collect();
         let mut file = tempfile::NamedTempFile::new().unwrap();
         file.write_all(&original).unwrap();
-        let covered = Covered {
-            file: file.reopen().unwrap(),
-            changed: Mutex::new(Changed {
-                len: 20_000,
-                file_len: 20_000,
-                blocks: BTreeMap::new(),
-            }),
-        };
+        let covered = Handle(Arc::new(Covered::new(file.reopen().unwrap(), 20_000)));
         let mut expected = original.clone();
         for _ in 0..500 {
             if dice.one_in(20) {

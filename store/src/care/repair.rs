@@ -51,6 +51,16 @@ pub fn repair(path: &Path) -> Result<Repaired, CareError> {
         failed(fault, &unfinished)
     })?;
     target.shut();
+    let copied = Place {
+        path: unfinished.clone(),
+        dir: None,
+    };
+    if !examine::all(&copied.open()?)?.report.is_sound() {
+        std::fs::remove_file(&unfinished).ok();
+        return Err(CareError::Damaged(
+            "what could be read of it makes no whole".to_owned(),
+        ));
+    }
     let original = keep_original(&place.path)?;
     rename_durably(&unfinished, &place.path).map_err(at(&place.path))?;
     if let Some(dir) = &place.dir {
@@ -79,6 +89,8 @@ fn copy(opened: &Opened, examined: &mut Examined, target: &Engine) -> Result<u64
         meta.write(transaction)
     })?;
     let mut kept = 0;
+    // What could be read before may not be reached any more: what refers to it is dropped with it.
+    examined.forget_referred();
     for table in TABLES.into_iter().filter(|table| *table != Table::Meta) {
         let mut copying = Copying::new(target, table);
         let mut outcome = Ok(());

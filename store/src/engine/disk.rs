@@ -19,6 +19,9 @@ pub trait Disk: Send + Sync {
     /// # Errors
     /// What doing so reports.
     fn forget_cached(&self) -> io::Result<()>;
+
+    /// What was opened last is never used again, and never closed either: it may be let go of.
+    fn abandoned(&self) {}
 }
 
 /// A file in a directory that is locked, so that it needs no lock itself.

@@ -6,6 +6,7 @@
 mod disk;
 mod lookup;
 mod tables;
+mod upgrade;
 mod write;
 
 pub use disk::Disk;
@@ -15,6 +16,7 @@ pub(crate) use tables::{
     FACTS, FORMAT_VERSION, MESSAGES, META, Meta, MetaError, PROGRESS, RECIPIENTS, RETAINED, SESSIONS,
     SUBSCRIPTIONS, make_all,
 };
+pub(crate) use upgrade::upgrade;
 
 use crate::ledger::Rows;
 use crate::observer::Observer;
@@ -152,7 +154,11 @@ impl Engine {
 
     /// Leaves the database open for ever, because closing one writes to it: what is damaged stays as it is.
     pub(crate) fn abandon(&self) {
-        std::mem::forget(self.opened.write().take());
+        let opened = self.opened.write().take();
+        if opened.is_some() {
+            self.disk.abandoned();
+        }
+        std::mem::forget(opened);
     }
 
     fn opened(&self) -> Result<Opened, Fault> {
@@ -193,6 +199,7 @@ impl Engine {
         };
         if has_panicked.into_inner() {
             std::mem::forget(database);
+            self.disk.abandoned();
             return;
         }
         // What it could not write is written after it is opened again.

@@ -26,7 +26,8 @@ const FORMAT: &str = "format";
 /// Key of how often the store was opened in [`META`].
 const BOOT: &str = "boot";
 
-/// The version this code writes. One that changes what a row means raises it and reads the versions before.
+/// The version this code writes. One that changes what a row means raises it and adds the step from the
+/// version before to `upgrade`.
 pub(crate) const FORMAT_VERSION: u32 = 1;
 
 /// What [`META`] says.

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::thread;
 use tempfile::TempDir;
 
-fn open(dir: &Path) -> (Store, Recovered) {
+pub(crate) fn open(dir: &Path) -> (Store, Recovered) {
     let options = Options {
         data_dir: dir.to_owned(),
         ..options()
@@ -20,7 +20,7 @@ fn open(dir: &Path) -> (Store, Recovered) {
 }
 
 /// A store with a bit of everything, closed. Session and messages.
-fn filled() -> (TempDir, u64, Vec<u64>) {
+pub(crate) fn filled() -> (TempDir, u64, Vec<u64>) {
     let dir = tempfile::tempdir().unwrap();
     let (store, recovered) = open(dir.path());
     let session = recovered.first_number;
@@ -53,12 +53,12 @@ fn filled() -> (TempDir, u64, Vec<u64>) {
     (dir, session, seqs)
 }
 
-fn file(dir: &TempDir) -> PathBuf {
+pub(crate) fn file(dir: &TempDir) -> PathBuf {
     dir.path().join("store.redb")
 }
 
 /// Damages all copies of these bytes in the file.
-fn damage(dir: &TempDir, mark: &[u8]) {
+pub(crate) fn damage(dir: &TempDir, mark: &[u8]) {
     let mut bytes = fs::read(file(dir)).unwrap();
     let mut hits = 0;
     while let Some(at) = bytes.windows(mark.len()).position(|window| window == mark) {

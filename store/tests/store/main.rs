@@ -10,6 +10,7 @@
 
 mod caring;
 mod failing;
+mod obstacles;
 mod scene;
 mod starting;
 mod waiting;

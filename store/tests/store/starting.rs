@@ -311,3 +311,27 @@ fn a_memory_store_keeps_nothing_and_makes_nobody_wait() {
     assert_eq!(block_on(store.wait(ticket)), Ok(()));
     store.close();
 }
+
+/// Made by the version that wrote format 1, and never again: what it is told here it has to give back for ever.
+#[test]
+fn a_store_of_format_1_gives_back_what_it_was_told() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("store.redb"), include_bytes!("../formats/1.redb")).unwrap();
+    assert!(care::check(dir.path()).unwrap().is_sound());
+    let (store, recovered) = open(dir.path());
+    let found = &recovered.sessions[0];
+    let session = found.record.number;
+    assert_eq!(found.record, with_will(session));
+    assert_eq!(
+        found.subscriptions,
+        [("$share/g/a/+".to_owned(), 0x25, 268_435_455)]
+    );
+    let queue: Vec<_> = found.queue.iter().map(|stored| stored.position).collect();
+    assert_eq!(queue, [1, 5]);
+    assert_eq!((found.inflight.len(), found.inflight[0].packet_id), (1, 65_535));
+    assert_eq!((found.received.as_slice(), found.next_position), (&[3][..], 6));
+    assert_eq!(recovered.retained[0].payload(), b"kept");
+    assert_eq!(recovered.facts, [(2, vec![0], vec![])]);
+    let third = found.queue[1].seq;
+    assert_eq!(payload(&store, third, session).as_deref(), Some("third"));
+}
