@@ -3,6 +3,7 @@
 
 mod guards;
 mod health;
+mod hooks;
 mod proxy;
 mod slow;
 mod unix;

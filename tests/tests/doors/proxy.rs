@@ -20,7 +20,7 @@ connect_timeout = "3 s"
 "#;
 
 /// Version 1.
-fn line(client: &str, port: u16) -> Vec<u8> {
+pub fn line(client: &str, port: u16) -> Vec<u8> {
     format!("PROXY TCP4 {client} 198.51.100.1 {port} 1883\r\n").into_bytes()
 }
 
@@ -30,7 +30,7 @@ fn vector(kind: u8, value: &[u8]) -> Vec<u8> {
 }
 
 /// Version 2, with extensions.
-fn binary(client: &str, port: u16, extensions: &[Vec<u8>]) -> Vec<u8> {
+pub fn binary(client: &str, port: u16, extensions: &[Vec<u8>]) -> Vec<u8> {
     let client: Ipv4Addr = client.parse().expect("an address");
     let addresses = [
         &client.octets()[..],
