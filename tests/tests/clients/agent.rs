@@ -41,6 +41,9 @@ pub struct Options {
     /// Of the URL, if the client is to speak WebSocket.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub path: Option<&'static str>,
+    /// In the file system, instead of host and port; only Mosquitto's tools know it here.
+    #[serde(skip)]
+    pub socket: Option<PathBuf>,
     pub client_id: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub username: Option<String>,
@@ -82,6 +85,7 @@ impl Options {
             port: address.port(),
             version,
             path: None,
+            socket: None,
             client_id: sluice_tests::unique("real"),
             username: None,
             password: None,
@@ -103,6 +107,11 @@ impl Options {
     pub fn over_websocket(self, path: &'static str) -> Self {
         let path = Some(path);
         Self { path, ..self }
+    }
+
+    pub fn at_socket(self, socket: PathBuf) -> Self {
+        let socket = Some(socket);
+        Self { socket, ..self }
     }
 
     pub fn qos(self, qos: u8) -> Self {

@@ -20,15 +20,11 @@ pub fn command(options: &Options) -> Command {
         "3.1.1" => "mqttv311",
         _ => "mqttv5",
     };
-    command.args([
-        "-d",
-        "-V",
-        version,
-        "-h",
-        &options.host,
-        "-p",
-        &options.port.to_string(),
-    ]);
+    command.args(["-d", "-V", version]);
+    match &options.socket {
+        Some(socket) => command.arg("--unix").arg(socket),
+        None => command.args(["-h", &options.host, "-p", &options.port.to_string()]),
+    };
     command.args([
         "-i",
         &options.client_id,
