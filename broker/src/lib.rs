@@ -18,6 +18,7 @@ pub mod policy;
 pub mod pulse;
 pub mod throttle;
 
+mod content;
 mod encryption;
 mod exposition;
 mod gating;

@@ -20,6 +20,7 @@ mod retained;
 mod routes;
 mod sys;
 mod timers;
+mod wills;
 
 pub use crate::network::Network;
 pub use banning::{BanJournal, RestoreBansError};
@@ -36,9 +37,6 @@ pub use routes::{SubscribeError, Subscribed};
 use crate::config::Limits;
 use crate::event::{Event, Events};
 use crate::metrics::Metrics;
-use crate::policy::Gate;
-use crate::policy::verdict::PublishVerdict;
-use crate::report;
 use arc_swap::ArcSwap;
 use banning::Banlist;
 use filing::Filing;
@@ -49,7 +47,7 @@ use retained::Retained;
 use routes::Routed;
 use sluice_mqtt::conn::{Accepted, Receipt};
 use sluice_mqtt::message::Message;
-use sluice_mqtt::packet::{PacketId, QoS, Will};
+use sluice_mqtt::packet::{PacketId, QoS};
 use sluice_mqtt::topic::SubscriptionTree;
 use sluice_store::{Change, Store, Ticket};
 use std::sync::Arc;
@@ -170,41 +168,6 @@ impl Hub {
             receipt,
             crowding: routed.crowding,
             ticket: routed.ticket,
-        }
-    }
-
-    /// Judges a will that is due and routes it; true if it was published.
-    ///
-    /// Wills were judged at CONNECT; what was allowed then may be forbidden by now. `with` is what the store is told in
-    /// the same breath, so that a crash neither loses the will nor repeats it.
-    pub(crate) fn publish_will(
-        &self,
-        will: &Will,
-        gate: &mut Gate,
-        cell: &SessionCell,
-        with: Option<Change>,
-        now: Instant,
-    ) -> bool {
-        let payload_bytes = u32::try_from(will.payload.len()).unwrap_or(u32::MAX);
-        match gate.publish(&will.topic, will.qos as u8, will.retain, payload_bytes) {
-            PublishVerdict::Allow { .. } => {
-                let message = Message::from_will(will, &cell.key.mountpoint, cell.number, now);
-                self.route(&message, None, with, now);
-                true
-            }
-            PublishVerdict::Drop(refusal)
-            | PublishVerdict::Deny(refusal)
-            | PublishVerdict::Disconnect(refusal) => {
-                if let Some(change) = with {
-                    self.inner.store.submit(change);
-                }
-                self.inner.events.emit(Event::WillRefused {
-                    client: report::session(&cell.key.client_id),
-                    topic: &will.topic,
-                    refusal: report::refusal(&refusal),
-                });
-                false
-            }
         }
     }
 

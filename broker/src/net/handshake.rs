@@ -4,10 +4,11 @@ use super::Shared;
 use super::enforced::Enforced;
 use super::link::{Link, Socket};
 use super::{identity, terms};
+use crate::content;
 use crate::event::Event as Fact;
 use crate::hub::{Attach, AttachError, Attached, Caller, Detach};
 use crate::memory::Pressure;
-use crate::policy::verdict::{Admission, Decision, Peer, PublishVerdict, Refusal};
+use crate::policy::verdict::{Admission, ContentVerdict, Decision, Peer, PublishVerdict, Refusal};
 use crate::policy::{Gate, Judging, Step};
 use crate::report;
 use sluice_mqtt::conn::Event;
@@ -237,7 +238,15 @@ fn judge_will(will: &Will, version: Version, gate: &mut Gate, enforced: &Enforce
         );
     }
     match gate.publish(&will.topic, will.qos as u8, will.retain, payload_bytes) {
-        PublishVerdict::Allow { .. } | PublishVerdict::Drop(_) => Ok(()),
-        PublishVerdict::Deny(refusal) | PublishVerdict::Disconnect(refusal) => Err(refusal),
+        PublishVerdict::Allow { .. } | PublishVerdict::Drop(_) => {}
+        PublishVerdict::Deny(refusal) | PublishVerdict::Disconnect(refusal) => return Err(refusal),
+    }
+    if !gate.has_content() {
+        return Ok(());
+    }
+    // What is to be changed of it is changed when it is published.
+    match gate.content(content::of_will(will)) {
+        ContentVerdict::Deny(refusal) => Err(refusal),
+        ContentVerdict::Keep | ContentVerdict::Replace(_) | ContentVerdict::Drop(_) => Ok(()),
     }
 }

@@ -5,6 +5,7 @@ use super::enforced;
 use super::held::Held;
 use super::link::Socket;
 use super::{reauth, terms};
+use crate::content;
 use crate::event::Event as Fact;
 use crate::hub::{Stop, SubscribeError, option_bits};
 use crate::memory::Pressure;
@@ -192,7 +193,7 @@ fn judge<S: Socket>(client: &mut Client<S>, received: Received) -> Result<Receiv
 
 /// The content hooks; a changed topic is judged again. `None`: acknowledged and forgotten.
 fn judge_content<S: Socket>(client: &mut Client<S>, received: Received) -> Result<Option<Received>, Refused> {
-    match client.gate.content(terms::content_message(&received)) {
+    match client.gate.content(content::of_received(&received)) {
         ContentVerdict::Keep => Ok(Some(received)),
         ContentVerdict::Drop(refusal) => {
             client.publish_refused(received.topic(), &refusal);
@@ -202,7 +203,7 @@ fn judge_content<S: Socket>(client: &mut Client<S>, received: Received) -> Resul
         }
         ContentVerdict::Deny(refusal) => Err(refuse(client, received, &refusal)),
         ContentVerdict::Replace(message) => {
-            let Some((topic, forwarded)) = terms::parts(&received, &message) else {
+            let Some((topic, forwarded)) = content::parts(&message, received.forwarded()) else {
                 let text = "a content policy returned an invalid message";
                 let refusal = terms::refusal(ReasonCode::IMPLEMENTATION_SPECIFIC_ERROR, text);
                 return Err(refuse(client, received, &refusal));

@@ -3,15 +3,13 @@
 use super::enforced::Enforced;
 use crate::hub::SessionKey;
 use crate::policy::verdict::{
-    Admission, ConnectPurpose, ConnectRequest, ContentMessage, Peer, ProtocolVersion, Refusal, WillSummary,
+    Admission, ConnectPurpose, ConnectRequest, Peer, ProtocolVersion, Refusal, WillSummary,
 };
 use crate::report;
-use sluice_mqtt::conn::Received;
 use sluice_mqtt::packet::{Auth, ConnAck, Connect, PublishProperties, QoS, Version, Will};
 use sluice_mqtt::reason::ReasonCode;
 use sluice_mqtt::text::Text;
 use sluice_mqtt::topic::TopicName;
-use sluice_mqtt::wire::property::{ForwardedBuilder, ForwardedProperties, ForwardedProperty};
 use std::num::NonZeroU16;
 use std::sync::Arc;
 
@@ -156,58 +154,6 @@ pub(super) fn detach_will(will: Will, delay_seconds_max: u32) -> Will {
         delay_seconds,
         ..will
     }
-}
-
-/// A message as content policies see it.
-pub(super) fn content_message(received: &Received) -> ContentMessage {
-    let mut message = ContentMessage {
-        topic: received.topic().to_string(),
-        payload: received.payload_shared(),
-        qos: received.qos() as u8,
-        retain: received.retain(),
-        content_type: None,
-        response_topic: None,
-        correlation_data: None,
-        user_properties: Vec::new(),
-    };
-    for property in ForwardedProperties::new(received.forwarded()) {
-        match property {
-            ForwardedProperty::PayloadFormat(_) => {}
-            ForwardedProperty::ContentType(text) => message.content_type = Some(text.to_string()),
-            ForwardedProperty::ResponseTopic(text) => message.response_topic = Some(text.to_string()),
-            ForwardedProperty::CorrelationData(data) => message.correlation_data = Some(data.to_vec().into()),
-            ForwardedProperty::User(name, value) => {
-                message
-                    .user_properties
-                    .push((name.to_string(), value.to_string()));
-            }
-        }
-    }
-    message
-}
-
-/// The topic and forwarded properties that a content policy wants instead; `None` if they are not valid.
-pub(super) fn parts(received: &Received, message: &ContentMessage) -> Option<(TopicName, bytes::Bytes)> {
-    let topic = TopicName::new(Text::try_from(message.topic.as_str()).ok()?).ok()?;
-    let mut forwarded = ForwardedBuilder::new();
-    for property in ForwardedProperties::new(received.forwarded()) {
-        if let ForwardedProperty::PayloadFormat(_) = property {
-            forwarded.push(property);
-        }
-    }
-    if let Some(content_type) = &message.content_type {
-        forwarded.push(ForwardedProperty::ContentType(content_type));
-    }
-    if let Some(response_topic) = &message.response_topic {
-        forwarded.push(ForwardedProperty::ResponseTopic(response_topic));
-    }
-    if let Some(data) = &message.correlation_data {
-        forwarded.push(ForwardedProperty::CorrelationData(data));
-    }
-    for (name, value) in &message.user_properties {
-        forwarded.push(ForwardedProperty::User(name, value));
-    }
-    Some((topic, forwarded.finish().ok()?))
 }
 
 /// What re-authentication tells policies of a client again.

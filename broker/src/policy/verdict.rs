@@ -267,7 +267,7 @@ pub enum RefreshOutcome {
 }
 
 /// A message as a content policy sees and may replace it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ContentMessage {
     /// Without the mount point.
     pub topic: String,

@@ -251,16 +251,20 @@ fn messages_are_looked_into_at_every_door() {
 
 #[test]
 fn wills_are_judged_at_every_door() {
-    at_every_door("on-publish for wills", |house, door| {
+    at_every_door("on-publish or on-message for wills", |house, door| {
         let mut watcher = house.enter(&DOORS[0]);
         let topic = unique("open/");
         watcher.subscribe(&topic, 0);
-        let packet = hello(door, "client").will(will(&topic, "gone"));
-        house.join(door, &packet).vanish();
-        watcher.expect_message(&topic, "gone");
-        let mut refused = house.knock(door);
-        refused.send(hello(door, "client").will(will("refused/will", "x")));
-        refused.expect_not_admitted(&[0x87]);
+        for (payload, expected) in [("gone", "gone"), ("water", "wine")] {
+            let packet = hello(door, "client").will(will(&topic, payload));
+            house.join(door, &packet).vanish();
+            watcher.expect_message(&topic, expected);
+        }
+        for (topic, payload, code) in [("refused/will", "x", 0x87), (&*topic, "poison", 0x99)] {
+            let mut refused = house.knock(door);
+            refused.send(hello(door, "client").will(will(topic, payload)));
+            refused.expect_not_admitted(&[code]);
+        }
     });
 }
 

@@ -195,6 +195,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("event", &["log", "metrics"]),
     // A configuration names capabilities, which the host declares.
     ("config", &["network", "policy"]),
+    ("content", &["policy"]),
     ("network", &[]),
     ("policy", &["event", "network"]),
     ("store", &["event"]),
@@ -208,13 +209,14 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     (
         "hub",
         &[
-            "cluster", "config", "event", "metrics", "network", "policy", "report", "store",
+            "cluster", "config", "content", "event", "metrics", "network", "policy", "report", "store",
         ],
     ),
     (
         "net",
         &[
-            "config", "event", "hub", "memory", "metrics", "network", "policy", "pulse", "report", "throttle",
+            "config", "content", "event", "hub", "memory", "metrics", "network", "policy", "pulse", "report",
+            "throttle",
         ],
     ),
 ];
