@@ -1,9 +1,11 @@
 //! Between a message and what content policies see of it.
 
-use crate::policy::verdict::ContentMessage;
+use crate::policy::verdict::{ContentMessage, Refusal};
+use crate::report;
 use bytes::Bytes;
 use sluice_mqtt::conn::Received;
 use sluice_mqtt::packet::Will;
+use sluice_mqtt::reason::ReasonCode;
 use sluice_mqtt::text::Text;
 use sluice_mqtt::topic::TopicName;
 use sluice_mqtt::wire::property::{ForwardedBuilder, ForwardedProperties, ForwardedProperty};
@@ -49,9 +51,21 @@ fn with_properties(mut message: ContentMessage, forwarded: &[u8]) -> ContentMess
     message
 }
 
-/// The topic and forwarded properties that a content policy wants instead of those a message had; `None` if they are not
-/// valid.
-pub(crate) fn parts(message: &ContentMessage, forwarded_before: &[u8]) -> Option<(TopicName, Bytes)> {
+/// The topic and forwarded properties that a content policy wants instead of those a message had.
+///
+/// # Errors
+/// They are not valid: the message is refused.
+pub(crate) fn parts(
+    message: &ContentMessage,
+    forwarded_before: &[u8],
+) -> Result<(TopicName, Bytes), Refusal> {
+    valid_parts(message, forwarded_before).ok_or_else(|| {
+        let reason = ReasonCode::IMPLEMENTATION_SPECIFIC_ERROR.code();
+        report::by_broker(reason, "a content policy returned an invalid message")
+    })
+}
+
+fn valid_parts(message: &ContentMessage, forwarded_before: &[u8]) -> Option<(TopicName, Bytes)> {
     let topic = TopicName::new(Text::try_from(message.topic.as_str()).ok()?).ok()?;
     let mut forwarded = ForwardedBuilder::new();
     for property in ForwardedProperties::new(forwarded_before) {

@@ -9,7 +9,6 @@ use crate::policy::verdict::{ContentMessage, ContentVerdict, PublishVerdict, Ref
 use crate::report;
 use sluice_mqtt::message::Message;
 use sluice_mqtt::packet::{PublishProperties, Will};
-use sluice_mqtt::reason::ReasonCode;
 use sluice_store::Change;
 use std::borrow::Cow;
 use std::time::Instant;
@@ -58,13 +57,7 @@ fn judge<'a>(will: &'a Will, gate: &mut Gate) -> Result<Cow<'a, Will>, Refusal> 
         ContentVerdict::Keep => Ok(Cow::Borrowed(will)),
         ContentVerdict::Drop(refusal) | ContentVerdict::Deny(refusal) => Err(refusal),
         ContentVerdict::Replace(message) => {
-            let Some(replaced) = replace(will, *message) else {
-                let reason = ReasonCode::IMPLEMENTATION_SPECIFIC_ERROR.code();
-                return Err(report::by_broker(
-                    reason,
-                    "a content policy returned an invalid message",
-                ));
-            };
+            let replaced = replace(will, *message)?;
             if *replaced.topic != *will.topic {
                 may_publish(&replaced, gate)?;
             }
@@ -83,10 +76,9 @@ fn may_publish(will: &Will, gate: &mut Gate) -> Result<(), Refusal> {
     }
 }
 
-/// `None`: it is not valid.
-fn replace(will: &Will, message: ContentMessage) -> Option<Will> {
+fn replace(will: &Will, message: ContentMessage) -> Result<Will, Refusal> {
     let (topic, forwarded) = content::parts(&message, &will.properties.forwarded)?;
-    Some(Will {
+    Ok(Will {
         topic,
         payload: message.payload,
         retain: message.retain,

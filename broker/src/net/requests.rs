@@ -203,10 +203,9 @@ fn judge_content<S: Socket>(client: &mut Client<S>, received: Received) -> Resul
         }
         ContentVerdict::Deny(refusal) => Err(refuse(client, received, &refusal)),
         ContentVerdict::Replace(message) => {
-            let Some((topic, forwarded)) = content::parts(&message, received.forwarded()) else {
-                let text = "a content policy returned an invalid message";
-                let refusal = terms::refusal(ReasonCode::IMPLEMENTATION_SPECIFIC_ERROR, text);
-                return Err(refuse(client, received, &refusal));
+            let (topic, forwarded) = match content::parts(&message, received.forwarded()) {
+                Ok(parts) => parts,
+                Err(refusal) => return Err(refuse(client, received, &refusal)),
             };
             let moved = *topic != *received.topic();
             let replaced = received.replace(topic, message.payload, forwarded, message.retain);

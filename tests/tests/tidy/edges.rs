@@ -195,7 +195,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("event", &["log", "metrics"]),
     // A configuration names capabilities, which the host declares.
     ("config", &["network", "policy"]),
-    ("content", &["policy"]),
+    ("content", &["policy", "report"]),
     ("network", &[]),
     ("policy", &["event", "network"]),
     ("store", &["event"]),

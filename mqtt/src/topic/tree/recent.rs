@@ -26,62 +26,64 @@ struct Place {
     topic: [u8; TOPIC_BYTES_MAX],
 }
 
-impl RecentTopics {
-    /// The audiences of a topic, some of them `NONE`: remembered, or found by `walk`. `None`: they cannot be kept here.
+/// The audiences that a walk has named so far, as far as they can be remembered.
+pub(super) struct Named {
+    audiences: [u32; AUDIENCES],
+    count: usize,
+}
+
+impl Named {
+    pub(super) fn none() -> Self {
+        Self {
+            audiences: [NONE; AUDIENCES],
+            count: 0,
+        }
+    }
+
     #[inline]
-    pub(super) fn audiences(
-        &mut self,
-        topic: &[u8],
-        hash: LevelHash,
-        version: u64,
-        walk: impl FnOnce(&mut dyn FnMut(u32)),
-    ) -> Option<[u32; AUDIENCES]> {
-        let length = u8::try_from(topic.len()).ok()?;
-        if topic.len() > TOPIC_BYTES_MAX {
-            return None;
+    pub(super) fn push(&mut self, audience: u32) {
+        if let Some(place) = self.audiences.get_mut(self.count) {
+            *place = audience;
+        }
+        self.count += 1;
+    }
+}
+
+impl RecentTopics {
+    /// The audiences of a topic, some of them `NONE`, if they are remembered.
+    #[inline]
+    pub(super) fn get(&self, topic: &[u8], hash: LevelHash, version: u64) -> Option<[u32; AUDIENCES]> {
+        let place = self.places.get(hash.slot(PLACES))?;
+        (place.version == version && place.is_about(topic)).then_some(place.audiences)
+    }
+
+    /// Remembers all that a walk named, if it can be kept here.
+    pub(super) fn keep(&mut self, topic: &[u8], hash: LevelHash, version: u64, named: &Named) {
+        let Ok(length) = u8::try_from(topic.len()) else {
+            return;
+        };
+        if topic.len() > TOPIC_BYTES_MAX || named.count > AUDIENCES {
+            return;
         }
         if self.places.is_empty() {
             self.places = vec![EMPTY; PLACES];
         }
-        let place = self.places.get_mut(hash.slot(PLACES))?;
-        if place.version != version || place.length != length || !place.is_about(topic) {
-            return place.learn(topic, length, version, walk);
+        let Some(place) = self.places.get_mut(hash.slot(PLACES)) else {
+            return;
+        };
+        place.version = version;
+        place.audiences = named.audiences;
+        place.length = length;
+        if let Some(text) = place.topic.get_mut(..topic.len()) {
+            text.copy_from_slice(topic);
         }
-        Some(place.audiences)
     }
 }
 
 impl Place {
     #[inline]
     fn is_about(&self, topic: &[u8]) -> bool {
-        self.topic.get(..topic.len()) == Some(topic)
-    }
-
-    fn learn(
-        &mut self,
-        topic: &[u8],
-        length: u8,
-        version: u64,
-        walk: impl FnOnce(&mut dyn FnMut(u32)),
-    ) -> Option<[u32; AUDIENCES]> {
-        let mut audiences = [NONE; AUDIENCES];
-        let mut count = 0;
-        walk(&mut |audience| {
-            if let Some(place) = audiences.get_mut(count) {
-                *place = audience;
-            }
-            count += 1;
-        });
-        if count > AUDIENCES {
-            return None;
-        }
-        self.version = version;
-        self.audiences = audiences;
-        self.length = length;
-        if let Some(text) = self.topic.get_mut(..topic.len()) {
-            text.copy_from_slice(topic);
-        }
-        Some(audiences)
+        usize::from(self.length) == topic.len() && self.topic.get(..topic.len()) == Some(topic)
     }
 }
 

@@ -1,6 +1,6 @@
 //! From a topic to the audiences of the filters that match it.
 
-use super::recent::RecentTopics;
+use super::recent::{Named, RecentTopics};
 use super::{Node, ROOT, SubscriptionTree};
 use crate::topic::arena::NONE;
 use crate::topic::level::split_first;
@@ -31,15 +31,19 @@ impl<K: Copy + Eq + Hash, V> SubscriptionTree<K, V> {
         visit: &mut dyn FnMut(Subscribers<'a, K, V>),
     ) {
         let topic = topic.as_ref();
-        let found = recent.audiences(topic, self.edges.hash(topic), self.version, |reach| {
-            self.walk(topic, reach);
-        });
-        match found {
-            Some(audiences) => audiences
-                .into_iter()
-                .for_each(|audience| self.visit(audience, visit)),
-            None => self.matches(topic, visit),
+        let hash = self.edges.hash(topic);
+        if let Some(audiences) = recent.get(topic, hash, self.version) {
+            for audience in audiences {
+                self.visit(audience, visit);
+            }
+            return;
         }
+        let mut named = Named::none();
+        self.walk(topic, &mut |audience| {
+            named.push(audience);
+            self.visit(audience, visit);
+        });
+        recent.keep(topic, hash, self.version, &named);
     }
 
     #[inline]
