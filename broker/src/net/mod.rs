@@ -12,6 +12,7 @@ mod identity;
 mod link;
 mod listener;
 mod proxy;
+mod publishing;
 mod reauth;
 mod requests;
 mod sending;

@@ -28,7 +28,17 @@ pub(super) enum Code {
 }
 
 impl Packed {
+    pub(super) const ALLOW: Self = Self {
+        code: Code::Allow,
+        reason: 0,
+        qos: None,
+        throttle_ms: 0,
+        cache_ticks: 0,
+        whatever_size: false,
+    };
+
     /// Unpacks a verdict of `on-publish`, whose bit 16 says "whatever the size" and whose bits 17 to 31 are zero.
+    #[inline]
     pub(super) fn publish(bits: u64) -> Result<Self, Fault> {
         if bits >> 17 & 0x7FFF != 0 {
             return Err(undefined(bits));
@@ -48,6 +58,7 @@ impl Packed {
         Self::unpack(bits)
     }
 
+    #[inline]
     fn unpack(bits: u64) -> Result<Self, Fault> {
         let [
             code,
