@@ -117,6 +117,7 @@ impl Instance {
         let state = HostState::new(
             Arc::clone(&around.holdings),
             Arc::clone(&around.actions),
+            Arc::clone(&program.ticker),
             around.limits.memory_bytes_max,
         );
         let mut store = Store::new(program.pre.engine(), state);
@@ -326,6 +327,7 @@ fn run<R>(
     allowance: Allowance,
     call: impl FnOnce(&mut Store<HostState>) -> wasmtime::Result<R>,
 ) -> CallResult<R> {
+    store.data().ticker.call_begins();
     store.set_epoch_deadline(allowance.ticks);
     store.data_mut().deadline.start(allowance.time);
     match catch_unwind(AssertUnwindSafe(|| call(store))) {

@@ -5,10 +5,12 @@ use super::engine;
 use super::host::{self, HostState};
 use super::inert_wasi;
 use super::module_cache::ModuleCache;
+use super::ticker::Ticker;
 use crate::policy::notice::{PolicyErrorKind, printable};
 use crate::policy::spec::{Capability, CapabilitySet};
 use sha2::{Digest as _, Sha256};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use wasmtime::Engine;
 use wasmtime::component::types::ComponentItem;
@@ -22,12 +24,15 @@ const INTERFACE: &str = "sluice:policy/";
 /// What loading needs besides the module.
 pub(in crate::policy) struct Loader {
     engine: Engine,
+    ticker: Arc<Ticker>,
     pub(in crate::policy) cache: Option<ModuleCache>,
 }
 
 /// A module that is compiled, inspected and linked.
 pub(in crate::policy) struct Program {
     pub(super) pre: InstancePre<HostState>,
+    /// Of the engine it is made for.
+    pub(super) ticker: Arc<Ticker>,
     pub(super) setup: exported::setup::GuestIndices,
     pub(super) connect: Option<ConnectIndices>,
     pub(super) publish: Option<exported::publish::GuestIndices>,
@@ -99,8 +104,10 @@ impl Loader {
     /// # Errors
     /// When the engine cannot be made on this machine.
     pub(in crate::policy) fn start() -> Result<Self, String> {
+        let (engine, ticker) = engine::start()?;
         Ok(Self {
-            engine: engine::start()?,
+            engine,
+            ticker,
             cache: None,
         })
     }
@@ -175,6 +182,7 @@ impl Loader {
             content: hook!(content),
             events: hook!(events),
             pre,
+            ticker: Arc::clone(&self.ticker),
             inspection,
             compile_took,
             cache_problem,
