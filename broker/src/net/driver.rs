@@ -3,6 +3,7 @@
 use super::enforced::Enforced;
 use super::handshake::{self, Entered};
 use super::held::HeldBack;
+use super::limit_hits::LimitHits;
 use super::link::{Link, Read, Socket};
 use super::reauth::{Judgement, Reauth};
 use super::terms::{self, Identity};
@@ -10,7 +11,7 @@ use super::{Shared, publishing, requests};
 use crate::event::Event as Fact;
 use crate::hub::{Detach, Replay, SessionCell, SessionState, Stop};
 use crate::policy::Gate;
-use crate::policy::verdict::{Peer, RefreshCause, RefreshVerdict};
+use crate::policy::verdict::{Limit, Peer, RefreshCause, RefreshVerdict};
 use crate::report;
 use crate::throttle::Governor;
 use sluice_mqtt::conn::{CloseCause, Connection, Event, Received};
@@ -97,6 +98,7 @@ pub(super) struct Client<S> {
     /// Whether it was left unread when it was last looked at.
     is_unread: bool,
     was_waiting: bool,
+    pub(super) limit_hits: LimitHits,
     /// Whether the log has told that it waits.
     is_known_to_wait: bool,
     pub(super) governor: Governor,
@@ -177,6 +179,7 @@ impl<S: Socket> Client<S> {
             held_until: None,
             is_unread: false,
             was_waiting: false,
+            limit_hits: LimitHits::default(),
             is_known_to_wait: false,
             governor,
             messages_in: 0,
@@ -391,7 +394,12 @@ impl<S: Socket> Client<S> {
         if !(inward || outward || self.was_waiting) {
             return;
         }
-        self.was_waiting = inward || outward;
+        let began = !std::mem::replace(&mut self.was_waiting, inward || outward);
+        // A policy knows that it has made the client wait, and memory is nobody's limit.
+        if began && !self.is_paused() {
+            let limit = if inward { Limit::Inward } else { Limit::Outward };
+            self.limit_hit(limit, now);
+        }
         // With much to send, and a limit that holds it back, nothing is read either.
         let is_unread = inward || (outward && !self.link.may_read());
         if is_unread || self.is_unread {

@@ -9,6 +9,7 @@ mod handshake;
 mod health;
 mod held;
 mod identity;
+mod limit_hits;
 mod link;
 mod listener;
 mod proxy;

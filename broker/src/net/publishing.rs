@@ -38,7 +38,7 @@ pub(super) fn publish<S: Socket>(client: &mut Client<S>, received: Received, now
         return None;
     }
     let end = match taken {
-        Take::Over(over) => Err(exceeded(client, received, over)),
+        Take::Over(over) => Err(exceeded(client, received, over, now)),
         Take::Pass if client.shared.memory.pressure() == Pressure::Full => {
             client.shared.metrics.messages_dropped_memory.inc();
             let text = "there is no memory for its message, and before MQTT 5.0 no other way to say so";
@@ -247,8 +247,8 @@ fn forget<S: Socket>(client: &mut Client<S>, received: Received, refusal: &Refus
 }
 
 /// What is done about a message that came faster than the client may send.
-fn exceeded<S: Socket>(client: &mut Client<S>, received: Received, over: Over) -> Refused {
-    client.over_limit(over);
+fn exceeded<S: Socket>(client: &mut Client<S>, received: Received, over: Over, now: Instant) -> Refused {
+    client.over_limit(over, now);
     match client.governor.action() {
         OverLimit::Delay | OverLimit::Refuse => {
             let reason = ReasonCode::QUOTA_EXCEEDED;

@@ -8,7 +8,7 @@ use super::{publishing, reauth, terms};
 use crate::event::Event as Fact;
 use crate::hub::{Stop, SubscribeError, option_bits};
 use crate::memory::Pressure;
-use crate::policy::verdict::{Refusal, SubscribeVerdict};
+use crate::policy::verdict::{Limit, Refusal, SubscribeVerdict};
 use crate::report;
 use crate::throttle::{Over, OverLimit, Take};
 use sluice_mqtt::conn::Event;
@@ -91,7 +91,7 @@ fn subscribe<S: Socket>(client: &mut Client<S>, request: Subscribe, now: Instant
     let mut reasons = Vec::with_capacity(request.filters.len());
     let bytes = client.link.conn.packet_bytes();
     if let Take::Over(over) = client.governor.subscribe(request.filters.len(), bytes, now) {
-        client.over_limit(over);
+        client.over_limit(over, now);
         if client.governor.action() == OverLimit::Disconnect {
             return Some(End::Broker(too_fast()));
         }
@@ -208,17 +208,25 @@ impl<S: Socket> Client<S> {
         });
     }
 
-    pub(super) fn over_limit(&self, over: Over) {
-        let limit = match over {
-            Over::BytesIn => "bytes_in_per_second",
-            Over::MessagesIn => "messages_in_per_second",
-            Over::Subscribes => "subscribes_per_second",
+    pub(super) fn over_limit(&mut self, over: Over, now: Instant) {
+        let (limit, kind) = match over {
+            Over::BytesIn => ("bytes_in_per_second", Limit::Inward),
+            Over::MessagesIn => ("messages_in_per_second", Limit::Inward),
+            Over::Subscribes => ("subscribes_per_second", Limit::Subscribes),
         };
+        self.limit_hit(kind, now);
         self.shared.events.emit(Fact::OverLimit {
             client: report::client(&self.cell.key.client_id, &self.peer),
             limit,
             action: enforced::action_name(self.governor.action()),
         });
+    }
+
+    /// Tells the policies that the client comes up against a limit.
+    pub(super) fn limit_hit(&mut self, limit: Limit, now: Instant) {
+        for (limit, times) in self.limit_hits.note(limit, now) {
+            self.gate.limit_hit(limit, times);
+        }
     }
 
     pub(super) fn publish_refused(&self, topic: &str, refusal: &Refusal) {

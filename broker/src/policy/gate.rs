@@ -8,8 +8,8 @@ use super::refusal::reentered;
 use super::set::{Exports, PolicySet};
 use super::terms::{Subject, Terms, combine};
 use super::verdict::{
-    Budget, ContentMessage, ContentVerdict, PublishFacts, PublishVerdict, RefreshCause, RefreshVerdict,
-    SessionEvent, SubscribeVerdict,
+    Budget, ContentMessage, ContentVerdict, Limit, PublishFacts, PublishVerdict, RefreshCause,
+    RefreshVerdict, SessionEvent, SubscribeVerdict,
 };
 use std::fmt;
 use std::sync::Arc;
@@ -266,6 +266,11 @@ impl Gate {
     /// Tells the policies how many messages left the session's queue unsent since it was last told.
     pub fn overflowed(&mut self, messages: u64) {
         self.tell(&SessionEvent::QueueOverflow(messages));
+    }
+
+    /// Tells the policies that the client came up against a limit, so often since they were last told.
+    pub fn limit_hit(&mut self, limit: Limit, times: u64) {
+        self.tell(&SessionEvent::LimitHit(limit, times));
     }
 
     fn tell(&mut self, event: &SessionEvent<'_>) {

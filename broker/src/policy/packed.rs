@@ -28,6 +28,8 @@ pub(super) enum Code {
 }
 
 impl Packed {
+    /// A verdict that allows, and says nothing else.
+    pub(super) const ALLOW_BITS: u64 = 1;
     pub(super) const ALLOW: Self = Self {
         code: Code::Allow,
         reason: 0,
@@ -103,6 +105,11 @@ mod tests {
     fn zero_denies() {
         assert_eq!(Packed::publish(0).unwrap().code, Code::Deny);
         assert_eq!(Packed::subscribe(0).unwrap().code, Code::Deny);
+    }
+
+    #[test]
+    fn allowing_and_nothing_else_is_a_number() {
+        assert_eq!(Packed::publish(Packed::ALLOW_BITS).unwrap(), Packed::ALLOW);
     }
 
     #[test]

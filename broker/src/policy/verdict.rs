@@ -323,6 +323,24 @@ pub enum SessionEvent<'a> {
     },
     /// So many messages left its queue unsent since the last event.
     QueueOverflow(u64),
+    /// The client came up against a limit of its rates, so often since the last event.
+    LimitHit(Limit, u64),
+}
+
+/// What the rates of a client limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Limit {
+    /// What it sends: messages or bytes.
+    Inward,
+    /// What it is sent.
+    Outward,
+    /// Its subscriptions.
+    Subscribes,
+}
+
+impl Limit {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Inward, Self::Outward, Self::Subscribes];
 }
 
 /// Why something was refused, for the client and for the log.

@@ -6,6 +6,7 @@ mod bursts;
 mod credentials;
 mod examples;
 mod hostile;
+mod limits;
 mod load;
 mod quarantine;
 mod refused;

@@ -16,6 +16,9 @@ use std::time::Instant;
 /// Topics in one call at most, in bytes; `wit/hooks.wit` says so.
 const TOPICS_BYTES_MAX: usize = 16 * 1024;
 
+/// Bytes of a topic that is neither long nor short.
+const TOPIC_BYTES: usize = 32;
+
 /// The messages that one call is about.
 #[derive(Default)]
 struct Question {
@@ -78,6 +81,7 @@ impl Gate {
         let mut bits = answers.bits.into_iter();
         let mut verdicts = Vec::with_capacity(answers.seen);
         let seated = sitting.seated;
+        let one_decides = sitting.one_decides();
         for (index, message) in messages.iter().take(answers.seen).enumerate() {
             // A swap meanwhile: what was answered is the word of a policy that may be gone.
             if sitting.seated != seated {
@@ -88,6 +92,10 @@ impl Gate {
                 continue;
             }
             let Some(bits) = bits.next() else { break };
+            if one_decides && bits == Packed::ALLOW_BITS {
+                verdicts.push(PublishVerdict::Allow { throttle_ms: 0 });
+                continue;
+            }
             let (verdict, reuse) = sitting.judge_publish(message, |_| Packed::publish(bits));
             sitting.remember(message, &verdict, reuse);
             verdicts.push(verdict);
@@ -145,7 +153,7 @@ impl Sitting {
     /// About the first messages, until so many of them are to be asked about.
     fn question(&self, messages: &[PublishFacts<'_>], asked_max: usize) -> Question {
         let mut question = Question {
-            topics: String::with_capacity(messages.iter().map(|message| message.topic.len()).sum()),
+            topics: String::with_capacity(messages.len() * TOPIC_BYTES),
             messages: Vec::with_capacity(messages.len()),
             ..Question::default()
         };
@@ -176,16 +184,19 @@ impl Sitting {
         question
     }
 
+    /// Whether the only policy is asked about everything: what it says is the verdict.
+    fn one_decides(&self) -> bool {
+        matches!(&*self.seats, [seat] if seat.exports.publish
+            && seat.terms.as_ref().is_none_or(|terms| terms.grants.is_none()))
+    }
+
     /// Whether neither the cache nor the rules decide.
     fn is_to_be_asked(&self, message: &PublishFacts<'_>) -> bool {
         let cached = |cache: &VerdictCache| cache.get(message.topic, Key::of(message)).is_some();
         if self.cache.as_deref().is_some_and(cached) {
             return false;
         }
-        if let [seat] = &*self.seats
-            && seat.may_ask_publish()
-            && seat.terms.as_ref().is_none_or(|terms| terms.grants.is_none())
-        {
+        if self.one_decides() {
             return true;
         }
         let asked = Cell::new(false);

@@ -1,10 +1,11 @@
 //! Decides on each message by the first level of its topic, to see bursts judged.
 //!
 //! `allow`, `deny`, `drop`, `slow` (allow, then read nothing for a while), `end` (disconnect), `panic`; anything else is
-//! allowed, and so is every subscription.
+//! allowed, and so is every subscription. It writes into the log how often a client has come up against a limit.
 
 use std::time::Duration;
 
+use sluice_policy::log;
 use sluice_policy::prelude::*;
 
 /// How long a client is not read after a message to `slow`.
@@ -28,6 +29,12 @@ impl Policy for Herald {
             Some("end") => Publish::disconnect(Reason::AdministrativeAction),
             Some("panic") => panic!("as the topic says"),
             _ => Publish::allow(),
+        }
+    }
+
+    fn on_event(&self, _: u64, _: u64, event: &Event) {
+        if let Event::LimitHit(hit) = event {
+            log::info!("{:?} {}", hit.limit, hit.times);
         }
     }
 
