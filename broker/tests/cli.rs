@@ -252,6 +252,21 @@ fn the_configuration_says_where_the_broker_is_and_goes_before_the_environment() 
 }
 
 #[test]
+fn an_answer_that_is_lost_is_a_failure() {
+    let shell = Shell::new();
+    shell.write("sluice.toml", "");
+    let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+    let mut command = shell.command(&["check", "--config", "sluice.toml"]);
+    let ended = Ended::from(command.stdout(full).output().unwrap());
+    assert_eq!(ended.code, 1);
+    assert!(
+        ended.err.starts_with("error: the answer cannot be written: "),
+        "{}",
+        ended.err
+    );
+}
+
+#[test]
 fn restore_names_its_arguments_in_their_order() {
     let ended = Shell::new().run(&["restore"]);
     assert_eq!(ended.code, 2);

@@ -121,6 +121,7 @@ pub fn main() -> ExitCode {
         Command::Restore(arguments) => store::restore(&arguments),
     };
     match outcome {
+        Ok(()) if terminal::is_unsaid() => ExitCode::FAILURE,
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             if let Failure::Because(reason) = failure {

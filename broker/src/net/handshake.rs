@@ -176,15 +176,7 @@ async fn admit<S: Socket>(
     )
     .await;
     if let Err(refusal) = welcome {
-        let left = Detach {
-            gate,
-            will: None,
-            ending: Ending::Lost,
-            expiry_seconds,
-            reason: terms::reason(&refusal),
-        };
-        let now = Instant::now();
-        shared.hub.detach(&attached.cell, attached.connection, left, now);
+        turn_back(shared, &attached, gate, expiry_seconds, terms::reason(&refusal));
         refuse(link, shared, peer, &connect, &refusal);
         return None;
     }
@@ -226,6 +218,19 @@ async fn welcome<S: Socket>(
                 "what it must be told is above its Maximum Packet Size",
             )
         })
+}
+
+/// Leaves the session of a client that was not told that it is in: its will never was one.
+fn turn_back(shared: &Shared, attached: &Attached, gate: Gate, expiry_seconds: u32, reason: ReasonCode) {
+    let left = Detach {
+        gate,
+        will: None,
+        ending: Ending::Lost,
+        expiry_seconds,
+        reason,
+    };
+    let now = Instant::now();
+    shared.hub.detach(&attached.cell, attached.connection, left, now);
 }
 
 /// Why a client that was admitted does not get in.
