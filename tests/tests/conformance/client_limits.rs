@@ -151,7 +151,7 @@ fn a_client_whose_connack_would_not_fit_is_turned_away() {
     watcher.expect_silence();
 }
 
-// v5[3.1.2-24 3.8.4-1 3.10.4-4]
+// v5[3.1.2-24]
 #[test]
 fn a_client_whose_suback_or_unsuback_would_not_fit_does_not_wait_for_it() {
     let filters: Vec<_> = (0..100).map(|_| unique("size/")).collect();
