@@ -110,6 +110,11 @@ pub mod testing;
 mod token;
 mod verdict;
 
+/// The policy that the README of the repository begins with, which must build, too.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct FirstPolicy;
+
 /// Everything a policy usually needs: `use sluice_policy::prelude::*;`
 pub mod prelude {
     pub use crate::{
