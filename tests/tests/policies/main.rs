@@ -6,6 +6,7 @@ mod credentials;
 mod examples;
 mod hostile;
 mod load;
+mod mutual;
 mod quarantine;
 mod refused;
 mod storm;
