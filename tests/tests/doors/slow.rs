@@ -1,6 +1,6 @@
 //! Thousands of clients that hardly say anything.
 //!
-//! `SLUICE_SLOW_CLIENTS=20000 cargo test -p sluice-tests --test doors slow_and -- --nocapture` tries more of them than
+//! `SLUICE_SLOW_CLIENTS=19900 cargo test -p sluice-tests --test doors slow_and -- --nocapture` tries more of them than
 //! the usual run and prints what each costs. The test and the broker each need 100 files more than clients: see
 //! `ulimit -Hn`.
 

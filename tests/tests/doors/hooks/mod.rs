@@ -5,7 +5,7 @@ mod house;
 mod wills;
 
 use house::{DOORS, Door, House, at_every_door, each};
-use sluice_tests::packet::{V5, auth, connect, publish, subscribe};
+use sluice_tests::packet::{Encode, V5, auth, connect, publish, subscribe};
 use sluice_tests::peer::Peer;
 use sluice_tests::property::Property::{self, AuthData, AuthMethod};
 use sluice_tests::{eventually, unique};
@@ -56,6 +56,28 @@ fn publishes_are_judged_at_every_door() {
             client.publish(message(&allowed));
             watcher.expect_message(&allowed, [qos]);
         }
+    });
+}
+
+#[test]
+fn messages_that_come_together_are_judged_one_by_one_at_every_door() {
+    at_every_door("on-publish-many", |visitor| {
+        let name = unique("");
+        let (allowed, refused) = (format!("open/{name}"), format!("refused/{name}"));
+        let mut watcher = visitor.house.watcher();
+        watcher.subscribe(&format!("+/{name}"), 0);
+        let good = publish(&allowed, "good");
+        let (bad, poison) = (publish(&refused, "bad"), publish(&allowed, "poison"));
+        let water = publish(&allowed, "water");
+        let together: [&dyn Encode; 4] = [&good, &bad, &poison, &water];
+        let mut client = visitor.enter();
+        client.send_all(&together.repeat(4));
+        for _ in 0..4 {
+            watcher.expect_message(&allowed, "good");
+            watcher.expect_message(&allowed, "wine");
+        }
+        client.ping();
+        watcher.expect_silence();
     });
 }
 
