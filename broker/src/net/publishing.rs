@@ -11,6 +11,7 @@ use super::terms;
 use crate::content;
 use crate::hub::Stop;
 use crate::memory::Pressure;
+use crate::policy::Gate;
 use crate::policy::verdict::{ContentVerdict, PublishFacts, PublishVerdict, Refusal};
 use crate::throttle::{Over, OverLimit, Take};
 use sluice_mqtt::conn::Received;
@@ -88,9 +89,9 @@ fn check<S: Socket>(client: &mut Client<S>, received: Received) -> Result<Receiv
 /// One of QoS 2 is judged at once: whether the next with its packet identifier is the same message depends on that.
 fn gather<S: Socket>(client: &mut Client<S>, received: Received, now: Instant) -> Result<(), Refused> {
     let is_first = client.gathered.is_empty();
-    let has_company = !is_first || client.link.next_is_message();
-    let at_once = client.gate.judges_at_once();
-    let verdict = if at_once > 1 && has_company && received.qos() < QoS::ExactlyOnce {
+    let may_gather = received.qos() < QoS::ExactlyOnce
+        && (!is_first || (client.link.next_is_message() && client.gate.judges_many()));
+    let verdict = if may_gather {
         // Whatever needs no policy need not wait for one.
         let unasked = match is_first {
             true => client.gate.publish_unasked(&facts(&received)),
@@ -98,7 +99,7 @@ fn gather<S: Socket>(client: &mut Client<S>, received: Received, now: Instant) -
         };
         let Some(verdict) = unasked else {
             if is_first {
-                client.gathered.reserve(at_once);
+                client.gathered.reserve(Gate::MANY);
             }
             client.gathered.push(received);
             return Ok(());
@@ -113,8 +114,7 @@ fn gather<S: Socket>(client: &mut Client<S>, received: Received, now: Instant) -
 
 /// Whether what was gathered is to be judged before anything else is looked at.
 pub(super) fn is_gathered<S: Socket>(client: &mut Client<S>) -> bool {
-    !client.gathered.is_empty()
-        && (!client.link.next_is_message() || client.gathered.len() >= client.gate.judges_at_once())
+    !client.gathered.is_empty() && (!client.link.next_is_message() || client.gathered.len() >= Gate::MANY)
 }
 
 /// Judges what was gathered, unless and until a verdict makes the client wait; `Some` when the connection is to end.

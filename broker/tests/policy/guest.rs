@@ -125,7 +125,7 @@ impl Guest {
     pub(crate) fn events(mut self, body: &str) -> Self {
         self.worlds.push("policy-events");
         let signature =
-            "(param $session i64) (param $tag i64) (param $case i32) (param i64 i32 i32 i32 i32 i32)";
+            "(param $session i64) (param $tag i64) (param $case i32) (param i64 i64 i32 i32 i32 i32)";
         self.function("events", "on-event", signature, body)
     }
 

@@ -87,7 +87,7 @@ fn warm() -> (Host, Gate) {
 #[test]
 fn each_message_has_its_verdict_in_its_order() {
     let (_host, mut gate) = warm();
-    assert_eq!(gate.judges_at_once(), 64);
+    assert!(gate.judges_many());
     let (verdicts, calls) = judge_all(&mut gate, &["m/1", "d", "m", "a/long/topic", "m"]);
     assert_eq!(calls, [5]);
     let mut verdicts = verdicts.into_iter();
@@ -184,16 +184,16 @@ fn policies_that_only_have_rules_do_not_stand_in_the_way_and_a_second_that_is_as
     let many = || spec("many", judge().build());
     let host = start(config(vec![users, many()]));
     let mut gate = host.admit("x");
-    assert_eq!(gate.judges_at_once(), 64);
+    assert!(gate.judges_many());
     let (mut verdicts, calls) = judge_all(&mut gate, &["m", "m", "$SYS/x"]);
     assert_eq!(calls, [3], "the rules deny the last");
     denied(verdicts.remove(2));
     assert_eq!(verdicts, [ALLOWED, ALLOWED]);
 
     let host = start(config(vec![many(), spec("other", publisher(ALLOW).build())]));
-    assert_eq!(host.admit("x").judges_at_once(), 1);
+    assert!(!host.admit("x").judges_many());
     let host = start_one(publisher(ALLOW).build());
-    assert_eq!(host.admit("x").judges_at_once(), 1);
+    assert!(!host.admit("x").judges_many());
     // Without a hook for one message it has none for many.
     let host = start_one(
         Guest::new()
@@ -202,7 +202,7 @@ fn policies_that_only_have_rules_do_not_stand_in_the_way_and_a_second_that_is_as
             .publish_many("unreachable")
             .build(),
     );
-    assert_eq!(host.admit("x").judges_at_once(), 1);
+    assert!(!host.admit("x").judges_many());
 }
 
 #[test]
@@ -229,7 +229,7 @@ fn a_verdict_is_never_that_of_a_module_that_is_gone() {
     let (host, mut gate) = warm();
     host.policies.load("p", publisher(0).build()).unwrap();
     let (verdicts, _) = judge_all(&mut gate, &["m", "m", "a"]);
-    assert_eq!(gate.judges_at_once(), 1);
+    assert!(!gate.judges_many());
     for verdict in verdicts {
         denied(verdict);
     }

@@ -50,14 +50,14 @@ impl Default for Answers {
 }
 
 impl Gate {
-    /// How many messages [`Gate::publish_many`] takes at once; 1: there is nothing to gain by it.
-    pub fn judges_at_once(&mut self) -> usize {
+    /// Messages that one call is about at most.
+    pub const MANY: usize = MESSAGES_MAX as usize;
+
+    /// Whether something is gained by [`Gate::publish_many`].
+    pub fn judges_many(&mut self) -> bool {
         let Self { host, sitting } = self;
         sitting.catch_up(host);
-        match sitting.may_ask.many {
-            true => MESSAGES_MAX as usize,
-            false => 1,
-        }
+        sitting.may_ask.many
     }
 
     /// The verdict on a message that the rules or the cache decide; `None`: a policy is to be asked about it, or two.
@@ -157,8 +157,9 @@ impl Sitting {
             messages: Vec::with_capacity(messages.len()),
             ..Question::default()
         };
-        for message in messages.iter().take(MESSAGES_MAX as usize) {
-            if self.is_to_be_asked(message) {
+        let all = self.cache.is_none() && self.one_decides();
+        for message in messages.iter().take(Gate::MANY) {
+            if all || self.is_to_be_asked(message) {
                 let is_full = question.messages.len() >= asked_max
                     || question.topics.len() + message.topic.len() > TOPICS_BYTES_MAX;
                 let Ok(topic_bytes) = u16::try_from(message.topic.len()) else {
@@ -195,9 +196,6 @@ impl Sitting {
         let cached = |cache: &VerdictCache| cache.get(message.topic, Key::of(message)).is_some();
         if self.cache.as_deref().is_some_and(cached) {
             return false;
-        }
-        if self.one_decides() {
-            return true;
         }
         let asked = Cell::new(false);
         let note = |_: &Seat| {
