@@ -95,6 +95,8 @@ pub(super) struct Client<S> {
     paused_until: Option<Instant>,
     /// The same for a limit.
     held_until: Option<Instant>,
+    /// Something that was read has not been looked at, though it is all there.
+    is_unfinished: bool,
     /// Whether it was left unread when it was last looked at.
     is_unread: bool,
     was_waiting: bool,
@@ -177,6 +179,7 @@ impl<S: Socket> Client<S> {
             gathered: Vec::new(),
             paused_until: None,
             held_until: None,
+            is_unfinished: false,
             is_unread: false,
             was_waiting: false,
             limit_hits: LimitHits::default(),
@@ -228,6 +231,7 @@ impl<S: Socket> Client<S> {
         if let Some(end) = publishing::judge_gathered(self, now) {
             return Some(end);
         }
+        let mut is_all = false;
         while self.may_read() && self.held_until.is_none() && !self.is_paused() {
             if publishing::is_gathered(self) {
                 if let Some(end) = publishing::judge_gathered(self, now) {
@@ -239,7 +243,10 @@ impl<S: Socket> Client<S> {
             if self.held_until.is_some() {
                 break;
             }
-            let Some(event) = self.next_event(now) else { break };
+            let Some(event) = self.next_event(now) else {
+                is_all = !self.link.conn.awaits_answers();
+                break;
+            };
             if let Some(end) = requests::handle(self, event, now) {
                 // What came before is not lost for it.
                 return publishing::judge_gathered(self, now).or(Some(end));
@@ -251,7 +258,10 @@ impl<S: Socket> Client<S> {
         if self.gathered.is_empty() {
             // An idle connection holds no room for it.
             self.gathered = Vec::new();
+        } else {
+            is_all = false;
         }
+        self.is_unfinished = !is_all;
         self.governor.settle(now);
         self.link.give_back();
         self.spare_subscribers(now);
@@ -369,12 +379,14 @@ impl<S: Socket> Client<S> {
             }
             self.held_until = None;
             self.paused_until = None;
-            if self.link.input_bytes() > 0 || !self.gathered.is_empty() {
-                return Ok(Turn::Input);
-            }
         }
-        if !self.may_read() {
+        // What wakes it then is that the client takes what it is sent, or that an answer is on disk.
+        if !self.may_read() || self.link.conn.awaits_answers() {
             return Err(None);
+        }
+        // The socket would not tell of what was read already.
+        if self.is_unfinished {
+            return Ok(Turn::Input);
         }
         let bytes_max = self.governor.may_read(now).map_err(Some)?;
         match self.link.poll_read(bytes_max, cx) {

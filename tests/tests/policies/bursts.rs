@@ -1,8 +1,9 @@
 //! Messages that arrive together, which a policy judges with one call: to a client it makes no difference.
 
-use crate::{gated, join};
+use crate::{gated, gated_config, join};
 use sluice_tests::broker::Broker;
-use sluice_tests::packet::{BOTH, Encode, Publish, V5, Version, frame, publish, subscribe};
+use sluice_tests::guests;
+use sluice_tests::packet::{BOTH, Encode, Publish, V5, V311, Version, frame, publish, subscribe};
 use sluice_tests::peer::Peer;
 use std::time::{Duration, Instant};
 
@@ -65,6 +66,21 @@ fn each_message_of_a_burst_has_its_own_verdict_and_the_order_stays() {
         }
         for id in (1..=300).filter(|id| topic(*id) == "allow") {
             witness.expect_message("allow", id.to_string());
+        }
+    }
+}
+
+#[test]
+fn a_burst_beyond_the_receive_maximum_is_taken_bit_by_bit() {
+    let config = format!("{}\n[limits]\nreceive_max = 10\n", gated_config("{}"));
+    let broker = Broker::with_files(&config, &[("gate.wasm", &guests::wasm("herald"))]);
+    // Before 5.0 a client is not told how many answers it may await.
+    let mut client = join(&broker, "gate", V311);
+    for _ in 0..8 {
+        let burst: Vec<_> = (1..=100).map(|id| message("allow", id)).collect();
+        send(&mut client, &burst);
+        for id in 1..=100 {
+            client.expect_puback(id);
         }
     }
 }
