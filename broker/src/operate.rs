@@ -273,6 +273,9 @@ fn start_tasks(config: &Config, shared: &Shared) {
     let workers = worker_count(config);
     tokio::spawn(judge_after_swaps(hub.clone(), policies.clone(), workers));
     tokio::spawn(act_for_policies(hub.clone(), policies.actions()));
+    let (bans, banned) = hub.policy_bans();
+    policies.keep_bans(Arc::new(bans));
+    tokio::spawn(hub.clone().end_banned(banned));
 }
 
 /// Looks at the memory in use, often when it is limited, and tells when the limit comes near.

@@ -90,11 +90,42 @@ pub mod kv {
         broker::kv::increment(key, delta, seconds(ttl))
     }
 
-    /// Whole seconds, rounded up; 0 is for ever.
+    /// 0 is for ever.
     fn seconds(ttl: Option<Duration>) -> u32 {
-        let seconds = |time: Duration| time.as_nanos().div_ceil(1_000_000_000).max(1);
-        ttl.map_or(0, |time| u32::try_from(seconds(time)).unwrap_or(u32::MAX))
+        ttl.map_or(0, super::whole_seconds)
     }
+}
+
+/// Capability `bans`: keeps clients out for a while, at every listener and also those this policy does not judge. A ban
+/// outlives the policy and, where the broker keeps sessions on disk, the broker.
+pub mod bans {
+    use std::time::Duration;
+
+    use super::broker;
+    pub use crate::bindings::host::sluice::policy::bans::Target;
+
+    /// Bans somebody, for a second at least and a day at most. It holds at once; connections it concerns are ended after
+    /// the current call has returned. The client and the log are told why; of that the first 256 bytes count. A ban that
+    /// lasts longer stays, and so does the operator's; that is true, too.
+    ///
+    /// False, and nobody is banned: when the target is not valid (a name of 1 to 1024 bytes; an address, or a network of
+    /// at least 16 bits of an IPv4 address or 32 of an IPv6 one), when this policy has 10,000 bans, or when the broker
+    /// has no room.
+    #[must_use]
+    pub fn ban(target: &Target, length: Duration, why: &str) -> bool {
+        broker::bans::ban(target, super::whole_seconds(length), why)
+    }
+
+    /// Takes back a ban that this policy has set. False when there is none, or it is someone else's.
+    pub fn unban(target: &Target) -> bool {
+        broker::bans::unban(target)
+    }
+}
+
+/// Rounded up, and at least one.
+fn whole_seconds(time: std::time::Duration) -> u32 {
+    let seconds = time.as_nanos().div_ceil(1_000_000_000).max(1);
+    u32::try_from(seconds).unwrap_or(u32::MAX)
 }
 
 /// Capability `sessions`: acts on live sessions, after the current call has returned.

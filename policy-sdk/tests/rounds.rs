@@ -205,3 +205,71 @@ fn the_brokers_part_is_played_for_each_policy_apart() {
     assert!(other.publish("a").is_allowed());
     assert_eq!(other.counter("messages"), 1);
 }
+
+/// Bans for ten seconds what the topic names, and takes back what the topic `back/...` names.
+#[derive(Default)]
+struct Bouncer;
+
+#[policy]
+impl Policy for Bouncer {
+    fn on_publish(&self, request: &PublishRequest) -> Publish {
+        let target = |text: &str| match text.split_once('/') {
+            Some(("client", id)) => host::bans::Target::ClientId(id.to_owned()),
+            Some(("user", name)) => host::bans::Target::UserName(name.to_owned()),
+            _ => host::bans::Target::Address(text.to_owned()),
+        };
+        let time = std::time::Duration::from_millis(9_001);
+        let is_done = match request.topic.strip_prefix("back/") {
+            Some(text) => host::bans::unban(&target(text)),
+            None => host::bans::ban(&target(&request.topic), time, "a topic says so"),
+        };
+        if is_done {
+            Publish::allow()
+        } else {
+            Publish::deny()
+        }
+    }
+}
+
+#[test]
+fn bans_are_kept_and_refused_as_the_broker_would() {
+    let gate = testing::policy::<Bouncer>(json!({})).unwrap();
+    for target in [
+        "client/c",
+        "user/u",
+        "192.0.2.1",
+        "10.1.0.0/16",
+        "::1",
+        "2001:db8::/32",
+    ] {
+        assert!(gate.publish(target).is_allowed(), "{target}");
+    }
+    let long = format!("client/{}", "x".repeat(1025));
+    for target in [
+        "client/",
+        &long,
+        "x",
+        "10.0.0.0/15",
+        "10.1.0.1/16",
+        "10.0.0.0/33",
+        "::/31",
+        "2001:db8::1/64",
+    ] {
+        assert!(!gate.publish(target).is_allowed(), "{target}");
+    }
+    let bans = gate.bans();
+    assert_eq!(bans.len(), 6);
+    assert_eq!(bans[0].target, host::bans::Target::ClientId("c".to_owned()));
+    assert_eq!(
+        (bans[0].why.as_str(), bans[0].until_unix_milliseconds),
+        ("a topic says so", 10_000)
+    );
+
+    assert!(gate.publish("back/user/u").is_allowed());
+    assert!(!gate.publish("back/user/u").is_allowed());
+    gate.advance(std::time::Duration::from_secs(5));
+    assert!(gate.publish("client/c").is_allowed(), "it is banned for longer");
+    gate.advance(std::time::Duration::from_secs(5));
+    assert_eq!(gate.bans().len(), 1);
+    assert!(!gate.publish("back/192.0.2.1").is_allowed(), "it is over");
+}

@@ -1,7 +1,7 @@
 //! Commands about bans.
 
 use super::CLIENTS_LISTED_MAX;
-use crate::hub::{Ban, Hub, Subject};
+use crate::hub::{Ban, BannedBy, Hub, Subject};
 use serde_json::{Value, json};
 use std::time::{Duration, SystemTime};
 
@@ -17,7 +17,7 @@ pub(super) fn ban(
     let ban = Ban {
         subject,
         reason,
-        is_automatic: false,
+        by: BannedBy::Operator,
         since,
         until,
     };
@@ -48,6 +48,11 @@ fn row(ban: &Ban, now: SystemTime) -> Value {
         Subject::User(name) => ("user", name.clone()),
         Subject::Address(network) => ("address", network.to_string()),
     };
+    let (by, policy) = match &ban.by {
+        BannedBy::Operator => ("operator", None),
+        BannedBy::Broker => ("broker", None),
+        BannedBy::Policy(name) => ("policy", Some(name)),
+    };
     let seconds = |time: SystemTime| {
         time.duration_since(SystemTime::UNIX_EPOCH)
             .unwrap_or_default()
@@ -60,6 +65,8 @@ fn row(ban: &Ban, now: SystemTime) -> Value {
         "kind": kind,
         "name": name,
         "reason": ban.reason,
+        "by": by,
+        "policy": policy,
         "since_unix_seconds": seconds(ban.since),
         "until_unix_seconds": ban.until.map(seconds),
         "left_milliseconds": left.map(|left| u64::try_from(left.as_millis()).unwrap_or(u64::MAX)),

@@ -117,7 +117,7 @@ fn list_text(answer: &Value) -> String {
         return "nobody is banned".to_owned();
     }
     let mut table = vec![
-        ["BANNED", "NAME", "FOR ANOTHER", "REASON"]
+        ["BANNED", "NAME", "FOR ANOTHER", "BY", "REASON"]
             .map(str::to_owned)
             .to_vec(),
     ];
@@ -130,6 +130,7 @@ fn list_text(answer: &Value) -> String {
             text(ban, "kind"),
             text(ban, "name"),
             left,
+            [text(ban, "by"), text(ban, "policy")].join(" ").trim().to_owned(),
             text(ban, "reason"),
         ]);
     }
@@ -163,16 +164,21 @@ mod tests {
 
     #[test]
     fn bans_are_listed_with_the_time_that_is_left() {
-        let ban = |kind, name, left: Value, reason| json!({ "kind": kind, "name": name, "left_milliseconds": left, "reason": reason });
         let bans = [
-            ban("client", "a\u{1b}", json!(5_400_000), "floods"),
-            ban("address", "10.0.0.0/8", Value::Null, ""),
+            json!({
+                "kind": "client", "name": "a\u{1b}", "left_milliseconds": 5_400_000, "reason": "floods",
+                "by": "policy", "policy": "gate",
+            }),
+            json!({
+                "kind": "address", "name": "10.0.0.0/8", "left_milliseconds": null, "reason": "",
+                "by": "operator", "policy": null,
+            }),
         ];
         assert_eq!(
             list_text(&json!({ "matching": 3, "bans": bans })),
-            "BANNED   NAME        FOR ANOTHER  REASON\n\
-             client   a\\u{1b}     1 h 30 min   floods\n\
-             address  10.0.0.0/8  -\n\
+            "BANNED   NAME        FOR ANOTHER  BY           REASON\n\
+             client   a\\u{1b}     1 h 30 min   policy gate  floods\n\
+             address  10.0.0.0/8  -            operator\n\
              ... and 1 more\n"
         );
         assert_eq!(

@@ -91,7 +91,7 @@ const WRONG_VALUES: &[(&str, &str)] = &[
     ),
     (
         "policy.users = { builtin = \"static-users\", capabilities = [\"files\"] }",
-        "policy.users.capabilities: `files` is not a capability; there are clock, random, metrics, kv, sessions, http:SERVICE and jwt:ISSUER",
+        "policy.users.capabilities: `files` is not a capability; there are clock, random, metrics, kv, sessions, bans, http:SERVICE and jwt:ISSUER",
     ),
     (
         "policy.users = { builtin = \"static-users\", settings = 3 }",

@@ -288,6 +288,9 @@ impl<'a> Line<'a> {
                 fault: Some(fault),
                 ..self.by(policy).with_text(text)
             },
+            PolicyEvent::Ban { policy, text, .. } | PolicyEvent::Unban { policy, text } => {
+                self.by(policy).with_text(text)
+            }
             PolicyEvent::Forgotten { client } => Self {
                 client_id: Some(cut(client)),
                 ..self
@@ -476,6 +479,8 @@ fn level_and_name(event: &Event<'_>) -> (Level, &'static str) {
         Event::NotConfined { .. } => (Level::WARN, "not_confined"),
         Event::OverLimit { .. } => (Level::WARN, "over_limit"),
         Event::Policy(PolicyEvent::Activated { .. }) => (Level::INFO, "policy_activated"),
+        Event::Policy(PolicyEvent::Ban { .. }) => (Level::WARN, "policy_ban"),
+        Event::Policy(PolicyEvent::Unban { .. }) => (Level::INFO, "policy_unban"),
         Event::Policy(PolicyEvent::Fault { .. }) => (Level::ERROR, "policy_fault"),
         Event::Policy(PolicyEvent::Forgotten { .. }) => (Level::WARN, "policy_session_forgotten"),
         Event::Policy(PolicyEvent::Host { .. }) => (Level::WARN, "policy_host"),

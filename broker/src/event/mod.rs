@@ -67,6 +67,14 @@ pub enum PolicyEvent<'a> {
         cause: &'a str,
         took: Duration,
     },
+    /// A policy has somebody kept out for a while; or would, and it cannot be.
+    Ban {
+        policy: &'a str,
+        is_set: bool,
+        text: &'a str,
+    },
+    /// A policy has taken back a ban of its own.
+    Unban { policy: &'a str, text: &'a str },
     /// A call failed; the decision was a refusal.
     Fault {
         policy: &'a str,
@@ -331,6 +339,8 @@ impl Events {
             Event::Policy(PolicyEvent::Activated { generation, .. }) => {
                 self.metrics.policy_generation.set(*generation);
             }
+            Event::Policy(PolicyEvent::Ban { is_set: true, .. }) => self.metrics.policy_bans.set.inc(),
+            Event::Policy(PolicyEvent::Ban { is_set: false, .. }) => self.metrics.policy_bans.refused.inc(),
             Event::Policy(PolicyEvent::Fault { .. }) => self.metrics.policy_faults.inc(),
             Event::Policy(PolicyEvent::Forgotten { .. }) => self.metrics.policy_sessions_forgotten.inc(),
             Event::Policy(PolicyEvent::Rejected { .. }) => self.metrics.policy_rejections.inc(),
@@ -365,7 +375,11 @@ impl Event<'_> {
             | Self::MemoryPressure { .. }
             | Self::OverLimit { .. }
             | Self::Policy(
-                PolicyEvent::Fault { .. } | PolicyEvent::Forgotten { .. } | PolicyEvent::ServiceFailed { .. },
+                PolicyEvent::Ban { .. }
+                | PolicyEvent::Unban { .. }
+                | PolicyEvent::Fault { .. }
+                | PolicyEvent::Forgotten { .. }
+                | PolicyEvent::ServiceFailed { .. },
             )
             | Self::ProtocolError { .. }
             | Self::PublishRefused { .. }
@@ -412,7 +426,10 @@ impl Event<'_> {
     /// Who may use up the rate of this event's kind for itself, and only for itself.
     fn subject(&self) -> Subject {
         if let Self::Policy(
-            PolicyEvent::Fault { policy: name, .. } | PolicyEvent::ServiceFailed { service: name, .. },
+            PolicyEvent::Ban { policy: name, .. }
+            | PolicyEvent::Unban { policy: name, .. }
+            | PolicyEvent::Fault { policy: name, .. }
+            | PolicyEvent::ServiceFailed { service: name, .. },
         ) = self
         {
             return Subject::Policy(Arc::from(*name));

@@ -1,7 +1,7 @@
 //! Bans at work: who is banned is told to go and is not let in again.
 
 use super::Hub;
-use super::bans::{self, AUTOMATIC_BANS_MAX, BadBan, Ban, BanChange, BanError, Bans, Caller, Subject};
+use super::bans::{self, BadBan, Ban, BanChange, BanError, BannedBy, Bans, Caller, Placed, Subject};
 use super::cell::Stop;
 use super::live::order_stop;
 use parking_lot::RwLock;
@@ -88,16 +88,24 @@ impl Hub {
     pub fn ban(&self, ban: Ban) -> Result<usize, BanError> {
         let subject = ban.subject.clone();
         self.change_bans(|bans, now| bans.insert(ban, now))?;
-        let stop = Stop {
-            reason: ReasonCode::BANNED,
-            text: "banned by the operator",
-        };
+        let concerns = |id: &str, caller: &Caller| subject.concerns(id, caller);
+        Ok(self.end_connections("banned by the operator", concerns))
+    }
+
+    /// Ends the connections of those who were banned; returns how many those were. Looks at every session.
+    pub(super) fn end_connections(
+        &self,
+        text: &'static str,
+        concerns: impl Fn(&str, &Caller) -> bool,
+    ) -> usize {
+        let reason = ReasonCode::BANNED;
+        let stop = Stop { reason, text };
         // Whoever attaches later sees the ban: that takes the registry's lock as well.
         let cells = self.inner.registry.lock().all();
         let concerned = cells
             .iter()
-            .filter(|cell| subject.concerns(&cell.key.client_id, &cell.lock().caller));
-        Ok(concerned.filter(|cell| order_stop(cell, &stop)).count())
+            .filter(|cell| concerns(&cell.key.client_id, &cell.lock().caller));
+        concerned.filter(|cell| order_stop(cell, &stop)).count()
     }
 
     /// Bans somebody without the operator having said so. Connections that are open stay: whoever shares an address, or
@@ -105,21 +113,18 @@ impl Hub {
     ///
     /// # Errors
     /// See [`BanError`]; nothing has changed then.
-    pub fn keep_out(&self, ban: Ban) -> Result<(), BanError> {
-        self.change_bans(|bans, now| {
-            if bans.len() >= AUTOMATIC_BANS_MAX {
-                bans.expire(now);
-            }
-            match bans.len() >= AUTOMATIC_BANS_MAX {
-                true => Err(BanError::TooMany),
-                false => bans.insert(ban, now),
-            }
-        })
+    pub fn keep_out(&self, ban: Ban) -> Result<Placed, BanError> {
+        self.change_bans(|bans, now| bans.insert_unasked(ban, now))
     }
 
     /// Takes a ban back; false: there was none of this subject.
     pub fn unban(&self, subject: &Subject) -> bool {
         self.change_bans(|bans, now| bans.remove(subject, now))
+    }
+
+    /// The same, if nobody but this one set it.
+    pub(super) fn unban_own(&self, by: &BannedBy, subject: &Subject) -> bool {
+        self.change_bans(|bans, now| bans.set_by(subject, now) == Some(by) && bans.remove(subject, now))
     }
 
     /// All bans in force, in order of their subjects.
@@ -191,7 +196,7 @@ mod tests {
         Ban {
             subject: Subject::Client(id.to_owned()),
             reason: "it floods".to_owned(),
-            is_automatic: false,
+            by: BannedBy::Operator,
             since: SystemTime::UNIX_EPOCH,
             until,
         }

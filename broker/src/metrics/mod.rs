@@ -4,11 +4,13 @@
 //! Refusals, faults and protocol errors are counted by [`crate::event::Events`]; traffic by whoever moves it.
 
 mod exposition;
+mod policy_bans;
 mod shed;
 mod storage;
 mod tls;
 
 pub use exposition::Exposition;
+pub use policy_bans::PolicyBanMetrics;
 pub use shed::{Shed, ShedCounter};
 pub use storage::StoreMetrics;
 pub use tls::{ExpiryByFile, HandshakeFailure, TlsMetrics};
@@ -132,6 +134,8 @@ pub struct Metrics {
     pub connections_shed: ShedCounter,
     /// *event*: bans for failing or coming too often.
     pub automatic_bans: Counter,
+    /// *event*: bans that policies set.
+    pub policy_bans: PolicyBanMetrics,
     /// Addresses and names that the guard has something to remember of.
     pub guard_entries: Gauge,
     /// Connections that a proxy opened to see whether somebody answers.
@@ -216,6 +220,7 @@ impl Default for Metrics {
             connections_total: Counter::default(),
             connections_shed: ShedCounter::default(),
             automatic_bans: Counter::default(),
+            policy_bans: PolicyBanMetrics::default(),
             guard_entries: Gauge::default(),
             proxy_checks: Counter::default(),
             tls: TlsMetrics::default(),
@@ -420,6 +425,7 @@ impl Metrics {
             &[],
             self.automatic_bans.get(),
         );
+        self.policy_bans.render(text);
         text.gauge(
             "sluice_guard_entries",
             "Addresses and client identifiers that the guard remembers something of.",

@@ -1,9 +1,12 @@
-//! What policies do to live sessions: capability `sessions`.
+//! What policies do beyond their answers: to live sessions, capability `sessions`, and to those who are to be kept out,
+//! capability `bans`.
 
+use super::bans::{BanKeeper, BanOrder, BanTarget, NoBans};
 use super::verdict::Budget;
 use parking_lot::Mutex;
-use std::sync::Arc;
+use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use tokio::sync::mpsc;
 
 /// Actions that wait to be carried out; further ones are dropped and counted.
@@ -34,13 +37,36 @@ pub enum SessionAction {
 }
 
 /// The way from policies to whoever carries actions out.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct Actions {
     sender: Mutex<Option<mpsc::Sender<SessionAction>>>,
     dropped: AtomicU64,
+    bans: OnceLock<Arc<dyn BanKeeper>>,
 }
 
 impl Actions {
+    /// For a module that is tried: all its wishes seem to be granted, and none has an effect.
+    pub(super) fn of_trial() -> Self {
+        let actions = Self::default();
+        actions.keep_bans(Arc::new(NoBans));
+        actions
+    }
+
+    /// Who keeps the bans of policies from now on; the first one stays.
+    pub(super) fn keep_bans(&self, keeper: Arc<dyn BanKeeper>) {
+        // Nobody would tell the first that it is no longer asked.
+        let _ = self.bans.set(keeper);
+    }
+
+    /// False also while there is nobody who keeps bans.
+    pub(super) fn ban(&self, policy: &str, order: BanOrder) -> bool {
+        self.bans.get().is_some_and(|keeper| keeper.ban(policy, order))
+    }
+
+    pub(super) fn unban(&self, policy: &str, target: BanTarget) -> bool {
+        self.bans.get().is_some_and(|keeper| keeper.unban(policy, target))
+    }
+
     /// The receiving end; an earlier one gets nothing more.
     pub(super) fn receiver(&self) -> mpsc::Receiver<SessionAction> {
         let (sender, receiver) = mpsc::channel(QUEUE_MAX);
@@ -62,5 +88,13 @@ impl Actions {
 
     pub(super) fn dropped(&self) -> u64 {
         self.dropped.load(Ordering::Relaxed)
+    }
+}
+
+impl fmt::Debug for Actions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Actions")
+            .field("dropped", &self.dropped)
+            .finish_non_exhaustive()
     }
 }

@@ -14,6 +14,7 @@
 mod actions;
 mod activation;
 mod aside;
+mod bans;
 pub mod budget;
 mod cache;
 mod effects;
@@ -44,6 +45,7 @@ mod watch;
 
 pub use actions::SessionAction;
 pub use activation::{LoadReport, LoadedPolicy, PolicyStatus};
+pub use bans::{BanKeeper, BanOrder, BanTarget};
 pub use effects::{PasswordChecks, ServiceStatus};
 pub use gate::{Gate, RecallError};
 pub use judging::{Judging, Step};
@@ -211,6 +213,11 @@ impl Policies {
     #[must_use]
     pub fn actions(&self) -> mpsc::Receiver<SessionAction> {
         self.host.actions.receiver()
+    }
+
+    /// Who keeps the bans that policies set; until then they can set none. The first one stays.
+    pub fn keep_bans(&self, keeper: Arc<dyn BanKeeper>) {
+        self.host.actions.keep_bans(keeper);
     }
 
     /// Actions lost because nobody received them in time.

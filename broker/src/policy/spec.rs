@@ -149,11 +149,20 @@ pub enum Capability {
     Kv,
     /// Acting on live sessions.
     Sessions,
+    /// Keeping clients out for a while.
+    Bans,
 }
 
 impl Capability {
     /// All of them, in the order they are listed to people.
-    pub const ALL: [Self; 5] = [Self::Clock, Self::Random, Self::Metrics, Self::Kv, Self::Sessions];
+    pub const ALL: [Self; 6] = [
+        Self::Clock,
+        Self::Random,
+        Self::Metrics,
+        Self::Kv,
+        Self::Sessions,
+        Self::Bans,
+    ];
 
     /// As written in the configuration and in the interface.
     #[must_use]
@@ -164,6 +173,7 @@ impl Capability {
             Self::Metrics => "metrics",
             Self::Kv => "kv",
             Self::Sessions => "sessions",
+            Self::Bans => "bans",
         }
     }
 

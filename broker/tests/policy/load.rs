@@ -81,7 +81,9 @@ fn an_import_that_no_policy_may_have_is_named() {
             "{error}"
         );
         assert!(
-            error.to_string().contains("clock, random, metrics, kv, sessions"),
+            error
+                .to_string()
+                .contains("clock, random, metrics, kv, sessions, bans"),
             "{error}"
         );
     }

@@ -8,6 +8,7 @@
     reason = "a failed helper fails its test; clippy.toml allows these in test functions only"
 )]
 
+mod bans;
 mod chain;
 mod guest;
 mod hostile;

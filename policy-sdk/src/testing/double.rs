@@ -7,6 +7,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
+use crate::bindings::host::sluice::policy::bans::Target;
 use crate::bindings::host::sluice::policy::log::Level;
 use crate::bindings::host::sluice::policy::types::Budget;
 
@@ -19,6 +20,7 @@ pub(crate) struct World {
     pub(crate) counters: BTreeMap<String, u64>,
     pub(crate) kv: BTreeMap<String, Entry>,
     pub(crate) actions: Vec<SessionAction>,
+    pub(crate) bans: Vec<Ban>,
 }
 
 #[derive(Debug)]
@@ -34,6 +36,17 @@ pub enum SessionAction {
     Disconnect(u64, u8),
     /// It replaced the session's budget.
     SetBudget(u64, Box<Budget>),
+}
+
+/// A ban that a policy set through [`crate::host::bans`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct Ban {
+    /// Whom it is about.
+    pub target: Target,
+    /// Why.
+    pub why: String,
+    /// When it ends by itself, on the clock of the test.
+    pub until_unix_milliseconds: u64,
 }
 
 thread_local! {
@@ -173,5 +186,74 @@ pub(crate) mod sessions {
                 .actions
                 .push(SessionAction::SetBudget(session, Box::new(budget)))
         });
+    }
+}
+
+pub(crate) mod bans {
+    use std::net::IpAddr;
+
+    use super::{Ban, Target, with};
+
+    const SECONDS_MAX: u32 = 24 * 60 * 60;
+    const NAME_BYTES_MAX: usize = 1024;
+    const WHY_BYTES_MAX: usize = 256;
+    const BANS_MAX: usize = 10_000;
+
+    pub(crate) fn ban(target: &Target, seconds: u32, why: &str) -> bool {
+        with(|world| {
+            let now = world.now_unix_milliseconds;
+            world.bans.retain(|ban| ban.until_unix_milliseconds > now);
+            let seconds = seconds.clamp(1, SECONDS_MAX);
+            let new = Ban {
+                target: target.clone(),
+                why: why[..why.floor_char_boundary(WHY_BYTES_MAX)].to_owned(),
+                until_unix_milliseconds: now + u64::from(seconds) * 1000,
+            };
+            let is_full = world.bans.len() >= BANS_MAX;
+            let earlier = world.bans.iter_mut().find(|ban| ban.target == *target);
+            match earlier {
+                Some(earlier) if new.until_unix_milliseconds > earlier.until_unix_milliseconds => {
+                    *earlier = new;
+                }
+                Some(_) => {}
+                None if !is_valid(target) || is_full => return false,
+                None => world.bans.push(new),
+            }
+            true
+        })
+    }
+
+    pub(crate) fn unban(target: &Target) -> bool {
+        with(|world| {
+            let now = world.now_unix_milliseconds;
+            world.bans.retain(|ban| ban.until_unix_milliseconds > now);
+            let before = world.bans.len();
+            world.bans.retain(|ban| ban.target != *target);
+            world.bans.len() < before
+        })
+    }
+
+    fn is_valid(target: &Target) -> bool {
+        match target {
+            Target::ClientId(name) | Target::UserName(name) => (1..=NAME_BYTES_MAX).contains(&name.len()),
+            Target::Address(text) => is_network(text),
+        }
+    }
+
+    /// As the broker says it; but for IPv4 addresses in IPv6, which it knows as the former.
+    fn is_network(text: &str) -> bool {
+        let (address, length) = match text.split_once('/') {
+            Some((address, length)) => (address, Some(length)),
+            None => (text, None),
+        };
+        let (bits, fewest, most) = match address.parse() {
+            Ok(IpAddr::V4(address)) => (u128::from(address.to_bits()) << 96, 16, 32),
+            Ok(IpAddr::V6(address)) => (address.to_bits(), 32, 128),
+            Err(_) => return false,
+        };
+        let length = length.map_or(Some(most), |length| length.parse().ok());
+        length.is_some_and(|length: u32| {
+            (fewest..=most).contains(&length) && bits.checked_shl(length).unwrap_or(0) == 0
+        })
     }
 }

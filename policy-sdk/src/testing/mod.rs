@@ -50,7 +50,7 @@ use crate::policy::Policy;
 use crate::publish::{Publish, PublishRequest};
 use crate::subscribe::{Subscribe, SubscribeRequest};
 
-pub use double::SessionAction;
+pub use double::{Ban, SessionAction};
 pub use requests::{Client, certificate, client, message, publish, response, subscribe};
 pub use session::Session;
 
@@ -270,6 +270,13 @@ impl<P: Policy> Tested<P> {
     /// What the policy did to sessions, oldest first.
     pub fn actions(&self) -> Vec<SessionAction> {
         self.world.borrow().actions.clone()
+    }
+
+    /// The bans of the policy that are in force, oldest first.
+    pub fn bans(&self) -> Vec<Ban> {
+        let world = self.world.borrow();
+        let in_force = |ban: &&Ban| ban.until_unix_milliseconds > world.now_unix_milliseconds;
+        world.bans.iter().filter(in_force).cloned().collect()
     }
 
     fn actions_len(&self) -> usize {

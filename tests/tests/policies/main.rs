@@ -2,6 +2,7 @@
 //! SIGHUP; replaced under live clients; refused when they are broken; contained when they are hostile.
 
 mod asking;
+mod bans;
 mod bursts;
 mod credentials;
 mod examples;

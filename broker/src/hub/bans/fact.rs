@@ -3,16 +3,17 @@
 //! The key is the subject; the value begins with a number for its format and has the rest. Both are postcard. Times are
 //! on the wall clock, in milliseconds since 1970.
 
-use super::{Ban, Subject};
+use super::{Ban, BannedBy, Subject};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::time::{Duration, SystemTime};
 
-/// Of what is written now: [`Written`], and a byte that is 1 if the ban is automatic. Any change of either or of
-/// [`Subject`] takes a new number.
-const FORMAT: u8 = 2;
-/// Without that byte: no ban was automatic.
-const FORMAT_BEFORE: u8 = 1;
+/// [`Written`], and who said so ([`BannedBy`]). Any change of either or of [`Subject`] takes a new number.
+const FORMAT: u8 = 3;
+/// The same, and no ban is a policy's. Still written where that is so: a broker of before can read it then.
+const WITHOUT_POLICIES: u8 = 2;
+/// Without who said so: every ban is the operator's.
+const OPERATORS_ONLY: u8 = 1;
 
 /// A fact that is no ban.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,8 +59,11 @@ pub(in crate::hub) fn to_fact(ban: &Ban) -> (Vec<u8>, Vec<u8>) {
         since: milliseconds(ban.since),
         until: ban.until.map(milliseconds),
     };
-    let mut value = postcard::to_extend(&written, vec![FORMAT]).unwrap_or_default();
-    value.push(u8::from(ban.is_automatic));
+    let format = match ban.by {
+        BannedBy::Operator | BannedBy::Broker => WITHOUT_POLICIES,
+        BannedBy::Policy(_) => FORMAT,
+    };
+    let value = postcard::to_extend(&(written, &ban.by), vec![format]).unwrap_or_default();
     (key(&ban.subject), value)
 }
 
@@ -69,7 +73,10 @@ pub(in crate::hub) fn to_fact(ban: &Ban) -> (Vec<u8>, Vec<u8>) {
 /// When it is none of those that [`to_fact`] makes.
 pub(in crate::hub) fn from_fact(key: &[u8], value: &[u8]) -> Result<Ban, BadBan> {
     let (format, written) = match value {
-        [format @ (FORMAT | FORMAT_BEFORE), written @ ..] => (*format, written),
+        [
+            format @ (FORMAT | WITHOUT_POLICIES | OPERATORS_ONLY),
+            written @ ..,
+        ] => (*format, written),
         [format, ..] => return Err(BadBan::Format(*format)),
         [] => return Err(BadBan::Damaged),
     };
@@ -79,9 +86,10 @@ pub(in crate::hub) fn from_fact(key: &[u8], value: &[u8]) -> Result<Ban, BadBan>
     ) else {
         return Err(BadBan::Damaged);
     };
-    let is_automatic = match (format, rest) {
-        (FORMAT_BEFORE, []) | (FORMAT, [0]) => false,
-        (FORMAT, [1]) => true,
+    let by = match (format, postcard::take_from_bytes::<BannedBy>(rest)) {
+        (OPERATORS_ONLY, Err(_)) if rest.is_empty() => BannedBy::Operator,
+        (WITHOUT_POLICIES, Ok((by @ (BannedBy::Operator | BannedBy::Broker), []))) => by,
+        (FORMAT, Ok((by, []))) => by,
         _ => return Err(BadBan::Damaged),
     };
     let time = |milliseconds| {
@@ -92,7 +100,7 @@ pub(in crate::hub) fn from_fact(key: &[u8], value: &[u8]) -> Result<Ban, BadBan>
     Ok(Ban {
         subject,
         reason: written.reason.to_owned(),
-        is_automatic,
+        by,
         since: time(written.since)?,
         until: written.until.map(time).transpose()?,
     })

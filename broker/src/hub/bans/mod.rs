@@ -1,132 +1,30 @@
-//! Who may not come in, because the operator says so. The time is an argument: bans are for the wall clock, so that
-//! they can outlive the process.
+//! Who may not come in, because the operator says so, or a policy, or the broker itself. The time is an argument: bans are
+//! for the wall clock, so that they can outlive the process.
 
+mod ban;
 mod fact;
 #[cfg(test)]
 mod tests;
 
+pub use ban::{Ban, BanError, BannedBy, Caller, Placed, Subject};
 pub use fact::BadBan;
 pub(super) use fact::{from_fact, key, to_fact};
 
 use super::Network;
-use serde::{Deserialize, Serialize};
+use ban::text;
 use std::collections::{BTreeMap, HashMap};
-use std::fmt;
 use std::hash::Hash;
 use std::net::IpAddr;
-use std::sync::Arc;
 use std::time::SystemTime;
 
 /// Most bans at the same time: about 200 bytes each, and what they name.
 pub const BANS_MAX: usize = 100_000;
-/// Most of them that may be there before the broker makes none by itself any more: the rest is the operator's.
+/// Most of them that may be there before the broker and policies make no more: the rest is the operator's.
 pub(super) const AUTOMATIC_BANS_MAX: usize = BANS_MAX / 2;
+/// Most bans of one policy at the same time.
+pub(super) const POLICY_BANS_MAX: usize = 10_000;
 /// Longest reason of a ban, in bytes.
 pub const REASON_BYTES_MAX: usize = 256;
-
-/// Whom a ban is about.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Subject {
-    /// A client identifier, in every mount point.
-    Client(String),
-    /// A user name, as CONNECT says it or the policies found it out.
-    User(String),
-    /// Addresses.
-    Address(Network),
-}
-
-/// One ban.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Ban {
-    /// Whom it is about.
-    pub subject: Subject,
-    /// Why, at most [`REASON_BYTES_MAX`] long; may be empty.
-    pub reason: String,
-    /// Whether nobody but the broker itself says so.
-    #[serde(default)]
-    pub is_automatic: bool,
-    /// When it began.
-    pub since: SystemTime,
-    /// When it ends by itself; `None`: never.
-    pub until: Option<SystemTime>,
-}
-
-/// What is known of a client beside its identifier.
-#[derive(Clone, Debug, Default)]
-pub struct Caller {
-    /// As CONNECT says it.
-    pub username: Option<Arc<str>>,
-    /// Who the policies say it is.
-    pub principal: Option<Arc<str>>,
-    /// Where it comes from; `None`: not over IP.
-    pub address: Option<IpAddr>,
-}
-
-/// Why a ban cannot be had.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum BanError {
-    /// [`BANS_MAX`] is reached.
-    TooMany,
-    /// The reason is longer than [`REASON_BYTES_MAX`].
-    ReasonTooLong,
-    /// It names nobody, or ends before it begins.
-    Empty,
-}
-
-impl fmt::Display for BanError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::TooMany => write!(
-                f,
-                "{BANS_MAX} bans are in force, and more are not kept; take some back with `sluice client unban`, or \
-                 ban a network instead of its addresses"
-            ),
-            Self::ReasonTooLong => write!(f, "a reason may have at most {REASON_BYTES_MAX} bytes"),
-            Self::Empty => f.write_str("the ban would concern nobody"),
-        }
-    }
-}
-
-impl std::error::Error for BanError {}
-
-impl Subject {
-    /// Whether a client is one of those it is about.
-    #[must_use]
-    pub fn concerns(&self, client_id: &str, caller: &Caller) -> bool {
-        match self {
-            Self::Client(banned) => banned == client_id,
-            Self::User(banned) => caller.names().any(|name| name == banned),
-            Self::Address(network) => caller.address.is_some_and(|address| network.contains(address)),
-        }
-    }
-}
-
-impl fmt::Display for Subject {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Client(id) => write!(f, "client \"{id}\""),
-            Self::User(name) => write!(f, "user \"{name}\""),
-            Self::Address(network) => write!(f, "address {network}"),
-        }
-    }
-}
-
-impl Caller {
-    fn names(&self) -> impl Iterator<Item = &str> {
-        [self.username.as_deref(), self.principal.as_deref()]
-            .into_iter()
-            .flatten()
-    }
-}
-
-impl Ban {
-    /// Why, for the client and the log.
-    #[must_use]
-    pub fn text(&self) -> String {
-        text(&self.reason, self.is_automatic)
-    }
-}
 
 /// All bans, at most [`BANS_MAX`].
 #[derive(Debug, Default)]
@@ -136,6 +34,11 @@ pub struct Bans {
     networks: Map<Network>,
     /// How many networks there are of each length, IPv4 apart: an address is looked up once for each.
     lengths: BTreeMap<(bool, u8), usize>,
+    /// How many each policy has set, those included that have ended and were not forgotten yet.
+    of_policies: HashMap<Box<str>, usize, foldhash::fast::RandomState>,
+    /// None ends before this; `None`: none ends at all. So that whoever asks for room at the limit again and again does not
+    /// have all of them looked at each time.
+    next_end: Option<SystemTime>,
     /// Since they were taken last.
     changes: Vec<BanChange>,
 }
@@ -155,7 +58,7 @@ type Map<K> = HashMap<K, Terms, foldhash::fast::RandomState>;
 #[derive(Debug)]
 struct Terms {
     reason: Box<str>,
-    is_automatic: bool,
+    by: BannedBy,
     since: SystemTime,
     until: Option<SystemTime>,
 }
@@ -178,7 +81,7 @@ impl Bans {
         let client = self.clients.get(client_id).into_iter();
         let mut all = client.chain(by_name).chain(by_address);
         all.find(|terms| terms.holds(now))
-            .map(|terms| text(&terms.reason, terms.is_automatic))
+            .map(|terms| text(&terms.reason, &terms.by))
     }
 
     fn around(&self, address: IpAddr) -> impl Iterator<Item = &Terms> {
@@ -187,11 +90,39 @@ impl Bans {
         lengths.filter_map(move |((_, prefix), _)| self.networks.get(&Network::around(address, *prefix)))
     }
 
-    /// Adds a ban, in the place of an earlier one of the same subject.
+    /// [`Bans::insert`] for a ban that the operator has not asked for: [`AUTOMATIC_BANS_MAX`] and [`POLICY_BANS_MAX`] hold.
     ///
     /// # Errors
     /// See [`BanError`]; nothing has changed then.
-    pub fn insert(&mut self, ban: Ban, now: SystemTime) -> Result<(), BanError> {
+    pub fn insert_unasked(&mut self, ban: Ban, now: SystemTime) -> Result<Placed, BanError> {
+        if self.room_for(&ban).is_err() {
+            self.expire(now);
+        }
+        self.room_for(&ban)?;
+        self.insert(ban, now)
+    }
+
+    fn room_for(&self, ban: &Ban) -> Result<(), BanError> {
+        let earlier = self.terms(&ban.subject);
+        if earlier.is_some_and(|earlier| earlier.by == ban.by) {
+            return Ok(());
+        }
+        if earlier.is_none() && self.len() >= AUTOMATIC_BANS_MAX {
+            return Err(BanError::TooMany);
+        }
+        match &ban.by {
+            BannedBy::Policy(name) if self.of_policies.get(name).is_some_and(|n| *n >= POLICY_BANS_MAX) => {
+                Err(BanError::TooManyOfPolicy)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Adds a ban, in the place of an earlier one of the same subject if that may be replaced.
+    ///
+    /// # Errors
+    /// See [`BanError`]; nothing has changed then.
+    pub fn insert(&mut self, ban: Ban, now: SystemTime) -> Result<Placed, BanError> {
         if ban.reason.len() > REASON_BYTES_MAX {
             return Err(BanError::ReasonTooLong);
         }
@@ -205,29 +136,49 @@ impl Bans {
         if self.len() >= BANS_MAX {
             self.expire(now);
         }
-        if self.len() >= BANS_MAX && !self.knows(&ban.subject) {
-            return Err(BanError::TooMany);
+        match self.terms(&ban.subject) {
+            Some(earlier) if earlier.holds(now) && !ban.replaces(&earlier.by, earlier.until) => {
+                return Ok(Placed::Kept);
+            }
+            None if self.len() >= BANS_MAX => return Err(BanError::TooMany),
+            _ => {}
+        }
+        if let Some(until) = ban.until {
+            self.next_end = Some(self.next_end.map_or(until, |next| next.min(until)));
+        }
+        if let BannedBy::Policy(name) = &ban.by {
+            *self.of_policies.entry(name.clone()).or_default() += 1;
         }
         self.changes.push(BanChange::Begun(ban.clone()));
         let terms = Terms {
             reason: ban.reason.into(),
-            is_automatic: ban.is_automatic,
+            by: ban.by,
             since: ban.since,
             until: ban.until,
         };
-        match ban.subject {
-            Subject::Client(id) => drop(self.clients.insert(id, terms)),
-            Subject::User(name) => drop(self.users.insert(name, terms)),
+        let replaced = match ban.subject {
+            Subject::Client(id) => self.clients.insert(id, terms),
+            Subject::User(name) => self.users.insert(name, terms),
             Subject::Address(network) => {
-                if self.networks.insert(network, terms).is_none() {
-                    *self
-                        .lengths
-                        .entry((network.is_v4(), network.prefix()))
-                        .or_default() += 1;
+                let replaced = self.networks.insert(network, terms);
+                if replaced.is_none() {
+                    let length = (network.is_v4(), network.prefix());
+                    *self.lengths.entry(length).or_default() += 1;
                 }
+                replaced
             }
+        };
+        if let Some(replaced) = replaced {
+            forget_policys(&mut self.of_policies, &replaced.by);
         }
-        Ok(())
+        Ok(Placed::Begun)
+    }
+
+    /// Who set the ban of this subject that is in force; `None`: there is none.
+    #[must_use]
+    pub fn set_by(&self, subject: &Subject, now: SystemTime) -> Option<&BannedBy> {
+        let terms = self.terms(subject).filter(|terms| terms.holds(now))?;
+        Some(&terms.by)
     }
 
     /// Takes a ban back; false: there is none of this subject in force.
@@ -239,7 +190,8 @@ impl Bans {
                 forget_length(&mut self.lengths, *network);
             }),
         };
-        if removed.is_some() {
+        if let Some(terms) = &removed {
+            forget_policys(&mut self.of_policies, &terms.by);
             self.changes.push(BanChange::Ended(subject.clone()));
         }
         removed.is_some_and(|terms| terms.holds(now))
@@ -247,11 +199,19 @@ impl Bans {
 
     /// Forgets the bans that have ended by themselves.
     pub fn expire(&mut self, now: SystemTime) {
-        let changes = &mut self.changes;
+        if self.next_end.is_none_or(|next| now < next) {
+            return;
+        }
+        self.next_end = None;
+        let (changes, next_end) = (&mut self.changes, &mut self.next_end);
+        let of_policies = &mut self.of_policies;
         let mut holds = |terms: &Terms, subject: &dyn Fn() -> Subject| {
             let holds = terms.holds(now);
             if !holds {
+                forget_policys(of_policies, &terms.by);
                 changes.push(BanChange::Ended(subject()));
+            } else if let Some(until) = terms.until {
+                *next_end = Some(next_end.map_or(until, |next| next.min(until)));
             }
             holds
         };
@@ -293,7 +253,7 @@ impl Bans {
             .map(|(subject, terms)| Ban {
                 subject,
                 reason: terms.reason.to_string(),
-                is_automatic: terms.is_automatic,
+                by: terms.by.clone(),
                 since: terms.since,
                 until: terms.until,
             })
@@ -314,11 +274,11 @@ impl Bans {
         self.len() == 0
     }
 
-    fn knows(&self, subject: &Subject) -> bool {
+    fn terms(&self, subject: &Subject) -> Option<&Terms> {
         match subject {
-            Subject::Client(id) => self.clients.contains_key(id),
-            Subject::User(name) => self.users.contains_key(name),
-            Subject::Address(network) => self.networks.contains_key(network),
+            Subject::Client(id) => self.clients.get(id),
+            Subject::User(name) => self.users.get(name),
+            Subject::Address(network) => self.networks.get(network),
         }
     }
 }
@@ -333,10 +293,13 @@ fn forget_length(lengths: &mut BTreeMap<(bool, u8), usize>, network: Network) {
     }
 }
 
-fn text(reason: &str, is_automatic: bool) -> String {
-    match reason {
-        reason if is_automatic => format!("banned for a while: {reason}"),
-        "" => "banned by the operator".to_owned(),
-        reason => format!("banned by the operator: {reason}"),
+fn forget_policys(of_policies: &mut HashMap<Box<str>, usize, foldhash::fast::RandomState>, by: &BannedBy) {
+    if let BannedBy::Policy(name) = by
+        && let Some(count) = of_policies.get_mut(name)
+    {
+        *count -= 1;
+        if *count == 0 {
+            of_policies.remove(name);
+        }
     }
 }

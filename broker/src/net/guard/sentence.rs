@@ -5,7 +5,7 @@ use super::Sentence;
 use crate::config::Threshold;
 use crate::config::quantity::duration_text;
 use crate::event::Event;
-use crate::hub::{Ban, BanError, Subject};
+use crate::hub::{Ban, BanError, BannedBy, Placed, Subject};
 use crate::net::Shared;
 use crate::policy::verdict::{Peer, Refusal};
 use crate::report;
@@ -63,12 +63,13 @@ impl Shared {
         let ban = Ban {
             subject: subject.clone(),
             reason: reason.clone(),
-            is_automatic: true,
+            by: BannedBy::Broker,
             since,
             until: since.checked_add(sentence.ban_for),
         };
         let (outcome, is_kept) = match self.hub.keep_out(ban) {
-            Ok(()) => (format!("{subject} is banned for {ban_for}: {reason}"), true),
+            Ok(Placed::Begun) => (format!("{subject} is banned for {ban_for}: {reason}"), true),
+            Ok(Placed::Kept) => (format!("{subject} is banned already: {reason}"), false),
             Err(BanError::TooMany) => (
                 format!("{subject} is not banned, the list is full: {reason}"),
                 false,

@@ -29,7 +29,7 @@ pub(super) fn run(
 ) -> Result<(), PolicyErrorKind> {
     let around = Surroundings {
         holdings: scratch,
-        actions: Arc::new(Actions::default()),
+        actions: Arc::new(Actions::of_trial()),
         limits: spec.limits,
     };
     let mut instance = Instance::new(program, &around)?;

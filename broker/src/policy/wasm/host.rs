@@ -1,10 +1,11 @@
 //! What a policy can call: the state of one store and the host's functions.
 
-use super::bindings::sluice::policy::{clock, kv, log, metrics, random, services, sessions, types};
+use super::bindings::sluice::policy::{bans, clock, kv, log, metrics, random, services, sessions, types};
 use super::convert;
 use super::engine::{thread_cpu_time, ticks};
 use super::ticker::Ticker;
 use crate::policy::actions::{Actions, SessionAction};
+use crate::policy::bans::{BanOrder, BanTarget};
 use crate::policy::holdings::Holdings;
 use crate::policy::notice::{LogLevel, printable};
 use crate::policy::reason::disconnect_reason;
@@ -176,6 +177,7 @@ pub(super) fn link(linker: &mut Linker<HostState>, capabilities: CapabilitySet) 
             Capability::Metrics => metrics::add_to_linker::<_, Own>(linker, |state| state)?,
             Capability::Kv => kv::add_to_linker::<_, Own>(linker, |state| state)?,
             Capability::Sessions => sessions::add_to_linker::<_, Own>(linker, |state| state)?,
+            Capability::Bans => bans::add_to_linker::<_, Own>(linker, |state| state)?,
         }
     }
     Ok(())
@@ -275,6 +277,29 @@ impl sessions::Host for HostState {
             policy,
             budget,
         });
+    }
+}
+
+impl bans::Host for HostState {
+    fn ban(&mut self, what: bans::Target, seconds: u32, why: String) -> bool {
+        let order = BanOrder {
+            target: ban_target(what),
+            seconds,
+            why: printable(&why),
+        };
+        self.actions.ban(&self.holdings.policy, order)
+    }
+
+    fn unban(&mut self, what: bans::Target) -> bool {
+        self.actions.unban(&self.holdings.policy, ban_target(what))
+    }
+}
+
+fn ban_target(what: bans::Target) -> BanTarget {
+    match what {
+        bans::Target::ClientId(id) => BanTarget::ClientId(id),
+        bans::Target::UserName(name) => BanTarget::UserName(name),
+        bans::Target::Address(text) => BanTarget::Address(text),
     }
 }
 

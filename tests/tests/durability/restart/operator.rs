@@ -51,6 +51,36 @@ fn what_a_policy_has_stored_is_there() {
 }
 
 #[test]
+fn bans_of_a_policy_are_in_force_and_still_its_own() {
+    both_ends(|signal| {
+        let more = "policies = [\"gate\"]\n[policy.gate]\nfile = \"gate.wasm\"\ncapabilities = [\"bans\"]\n";
+        let gate = ("gate.wasm", &*guests::wasm("bouncer"));
+        let mut broker = Broker::with_files(&durable_config(more), &[gate]);
+        let order = |broker: &Broker, topic: &str| {
+            let mut officer = broker.client(V5);
+            let reason = officer.try_publish(publish(topic, "").qos(1));
+            officer.assert(reason < 0x80, topic);
+        };
+        for topic in [
+            "ban/client/600/bad",
+            "ban/client/600/forgiven",
+            "unban/client/forgiven",
+        ] {
+            order(&broker, topic);
+        }
+        store_everything(&broker);
+        broker.restart(signal);
+        let (client, connack) = broker.try_join(&connect(V5, "bad"));
+        client.assert(connack.code == 0x8A, "banned");
+        let _ = broker.join(&connect(V5, "forgiven"));
+        let listed = obeyed(&broker, &["client", "bans"]);
+        assert!(listed.contains("policy gate"), "{listed}");
+        order(&broker, "unban/client/bad");
+        let _ = broker.join(&connect(V5, "bad"));
+    });
+}
+
+#[test]
 fn a_second_broker_does_not_start_in_the_same_directory() {
     let broker = Broker::durable("");
     let output = broker.command(&["run", "--config", "sluice.toml"]);
