@@ -142,7 +142,8 @@ Whoever is banned by client identifier or user name gets 0x8A Banned in answer t
 MQTT 5.0: 5 Not authorized); whoever is banned by address has its socket closed at once.
 Connections that are open are ended. Each attempt is a line of the log, connect_refused or
 connection_shed, with the reason. There are 100000 bans at most. With a data_dir they outlive the
-broker; without one they are gone when it stops.
+broker; without one they are gone when it stops. Policies with the capability `bans` set bans, too,
+for a day at most; they take back none but their own.
 
 Examples:
   sluice client ban meter-17 --for 1h --reason \"floods since noon\"
