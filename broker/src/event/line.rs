@@ -320,20 +320,20 @@ impl<'a> Line<'a> {
                 digest,
                 ..self.by(policy).with_whole_text(Some(error))
             },
-            PolicyEvent::ServiceFailed { service, text } => Self {
-                service: Some(service),
-                ..self.with_whole_text(Some(text))
-            },
+            PolicyEvent::ServiceFailed { service, text } => {
+                self.of_service(service).with_whole_text(Some(text))
+            }
             PolicyEvent::ServiceLeftAlone { service, time } => Self {
-                service: Some(service),
                 milliseconds: Some(u64::try_from(time.as_millis()).unwrap_or(u64::MAX)),
-                ..self
+                ..self.of_service(service)
             },
-            PolicyEvent::ServiceBack { service } => Self {
-                service: Some(service),
-                ..self
-            },
+            PolicyEvent::ServiceBack { service } => self.of_service(service),
         }
+    }
+
+    fn of_service(self, service: &'a str) -> Self {
+        let service = Some(service);
+        Self { service, ..self }
     }
 
     fn refused(self, refusal: Option<Refusal<'a>>) -> Self {
