@@ -154,7 +154,7 @@ impl Place {
                 found,
                 understood: FORMAT_VERSION,
             })),
-            Ok(_) | Err(Refusal::Damaged(_) | Refusal::Fault(_)) => Ok(opened),
+            Ok(_) | Err(Refusal::Fault(_)) => Ok(opened),
         }
     }
 }
