@@ -5,6 +5,7 @@ use crate::scene::options;
 use sluice_store::testing::lose_root;
 use sluice_store::{OpenError, Options, Store, Unobserved, care};
 use std::fs;
+use std::path::Path;
 use std::sync::Arc;
 use tempfile::TempDir;
 
@@ -57,7 +58,7 @@ fn a_check_says_which_table_is_lost_and_an_export_has_the_others() {
         let said = care::check(dir.path()).unwrap().findings.join("\n");
         assert!(said.contains(&format!("table {table}: ")), "{table}: {said}");
         let mut out = Vec::new();
-        care::export(dir.path(), &mut out).unwrap();
+        care::export(dir.path(), &mut out, Path::new("out")).unwrap();
         let text = String::from_utf8(out).unwrap();
         for (kind, of) in [
             ("session", "sessions"),
