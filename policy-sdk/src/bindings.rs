@@ -57,6 +57,14 @@ pub mod publish {
     });
 }
 
+pub mod publish_many {
+    wit_bindgen::generate!({
+        world: "policy-publish-many",
+        pub_export_macro: true,
+        default_bindings_module: "sluice_policy::bindings::publish_many",
+    });
+}
+
 pub mod subscribe {
     wit_bindgen::generate!({
         world: "policy-subscribe",

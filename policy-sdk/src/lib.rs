@@ -65,8 +65,8 @@ pub use ask::Ask;
 pub use bindings::host::sluice::policy::services::{HttpMethod, HttpRequest, HttpResponse};
 pub use bindings::host::sluice::policy::types::{
     Admission, Budget, Certificate, ConnackOverrides, ConnectPurpose, ConnectedEvent, Denial,
-    DisconnectedEvent, Event, Grant, GrantAction, GrantVerdict, Message, OverLimitAction, Overflow, Peer,
-    ProtocolVersion, Rate, RefreshCause, TlsPeer, Will,
+    DisconnectedEvent, Event, Grant, GrantAction, GrantVerdict, Limit, LimitHitEvent, Message,
+    OverLimitAction, Overflow, Peer, ProtocolVersion, Rate, RefreshCause, TlsPeer, Will,
 };
 pub use connect::{Connect, ConnectRequest, Password, Refresh, RefreshRequest};
 pub use content::{Content, ContentRequest};

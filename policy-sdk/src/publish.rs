@@ -84,6 +84,11 @@ impl Publish {
         matches!(self.0.verdict, Verdict::Allow | Verdict::Throttle)
     }
 
+    /// Whether what comes after depends on it: the client is left unread for a while, or sent away.
+    pub(crate) const fn is_felt_at_once(self) -> bool {
+        matches!(self.0.verdict, Verdict::Throttle | Verdict::Disconnect)
+    }
+
     pub(crate) fn pack(self) -> u64 {
         self.0.pack()
     }

@@ -71,10 +71,21 @@ fn a_component_exports_the_hooks_its_author_wrote_and_imports_what_they_use() {
     assert_eq!(imports, named(&["types", "services", "log"]));
 
     let (imports, exports) = interfaces("deny-all");
-    assert_eq!(exports, named(&["setup", "asking", "publish", "subscribe"]));
+    assert_eq!(
+        exports,
+        named(&["setup", "asking", "publish", "publish-many", "subscribe"])
+    );
     assert_eq!(imports, named(&["types", "services", "log"]));
 
-    let every_hook = ["setup", "asking", "publish", "subscribe", "content", "events"];
+    let every_hook = [
+        "setup",
+        "asking",
+        "publish",
+        "publish-many",
+        "subscribe",
+        "content",
+        "events",
+    ];
     let (imports, exports) = interfaces("hostile-greedy");
     assert_eq!(exports, named(&every_hook));
     assert_eq!(imports, named(&["types", "services", "log", "kv", "sessions"]));

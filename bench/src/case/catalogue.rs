@@ -304,6 +304,18 @@ mod tests {
     use std::collections::BTreeSet;
 
     #[test]
+    fn cases_that_are_compared_with_each_other_stand_together() {
+        let cases = catalogue();
+        let mut families: Vec<&str> = cases.iter().map(Case::family).collect();
+        assert!(families.contains(&"auth-fanin-q0"));
+        families.dedup();
+        let in_a_row = families.len();
+        families.sort_unstable();
+        families.dedup();
+        assert_eq!(families.len(), in_a_row);
+    }
+
+    #[test]
     fn names_are_unique() {
         let cases = catalogue();
         let names: BTreeSet<&str> = cases.iter().map(|case| case.name.as_str()).collect();

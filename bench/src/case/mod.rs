@@ -140,6 +140,12 @@ impl Case {
         self.setup(terms).is_known_to(kind) && (!self.sluice_only || kind == Kind::Sluice)
     }
 
+    /// What cases that are compared with each other have in common: the name up to a `:`, or all of it.
+    #[must_use]
+    pub fn family(&self) -> &str {
+        self.name.split_once(':').map_or(&self.name, |(family, _)| family)
+    }
+
     /// Whether a pattern of the command line means it: its name, or the beginning of it up to a `-` or `:`.
     pub fn is_meant_by(&self, pattern: &str) -> bool {
         self.name

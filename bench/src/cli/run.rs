@@ -88,19 +88,27 @@ pub(super) fn run(arguments: &RunArguments) -> Result<()> {
         absent,
         ..Results::default()
     };
-    for (number, case) in cases.iter().enumerate() {
-        tell(&format!(
-            "[{}/{}] {}: {}",
-            number + 1,
-            cases.len(),
-            case.name,
-            case.about
-        ));
+    let mut begun = 0;
+    // Cases that are compared with each other take turns, so that what else happens meets all of them alike.
+    for family in cases.chunk_by(|one, next| one.family() == next.family()) {
         for turn in 1..=repeat {
-            for broker in brokers.iter().filter(|broker| case.suits(&terms, broker.kind)) {
-                let run = measure(case, broker, turn, &terms, cores, &arguments.out);
-                tell(&progress(&run));
-                results.runs.push(run);
+            for case in family {
+                if turn == 1 {
+                    begun += 1;
+                    tell(&format!(
+                        "[{begun}/{}] {}: {}",
+                        cases.len(),
+                        case.name,
+                        case.about
+                    ));
+                } else {
+                    tell(&format!("{}, again", case.name));
+                }
+                for broker in brokers.iter().filter(|broker| case.suits(&terms, broker.kind)) {
+                    let run = measure(case, broker, turn, &terms, cores, &arguments.out);
+                    tell(&progress(&run));
+                    results.runs.push(run);
+                }
             }
         }
         // What is there so far survives an interruption.

@@ -72,7 +72,7 @@ fn may_publish(will: &Will, gate: &mut Gate) -> Result<(), Refusal> {
         PublishVerdict::Allow { .. } => Ok(()),
         PublishVerdict::Drop(refusal)
         | PublishVerdict::Deny(refusal)
-        | PublishVerdict::Disconnect(refusal) => Err(refusal),
+        | PublishVerdict::Disconnect(refusal) => Err(*refusal),
     }
 }
 

@@ -3,17 +3,18 @@
 use super::enforced::Enforced;
 use super::handshake::{self, Entered};
 use super::held::HeldBack;
+use super::limit_hits::LimitHits;
 use super::link::{Link, Read, Socket};
 use super::reauth::{Judgement, Reauth};
 use super::terms::{self, Identity};
-use super::{Shared, requests};
+use super::{Shared, publishing, requests};
 use crate::event::Event as Fact;
 use crate::hub::{Detach, Replay, SessionCell, SessionState, Stop};
 use crate::policy::Gate;
-use crate::policy::verdict::{Peer, RefreshCause, RefreshVerdict};
+use crate::policy::verdict::{Limit, Peer, RefreshCause, RefreshVerdict};
 use crate::report;
 use crate::throttle::Governor;
-use sluice_mqtt::conn::{CloseCause, Connection, Event};
+use sluice_mqtt::conn::{CloseCause, Connection, Event, Received};
 use sluice_mqtt::packet::Will;
 use sluice_mqtt::reason::ReasonCode;
 use sluice_mqtt::session::Counters;
@@ -87,13 +88,19 @@ pub(super) struct Client<S> {
     pub(super) authenticated_after: Duration,
     pub(super) replays: VecDeque<Replay>,
     pub(super) held_back: HeldBack,
+    /// Messages that wait to be judged together, see [`publishing`]: of one read, and none when all of it was looked at,
+    /// unless a verdict on those before made the client wait.
+    pub(super) gathered: Vec<Received>,
     /// Nothing is read before, nor what was read looked at: a policy, or the state of the broker, makes it wait.
     paused_until: Option<Instant>,
     /// The same for a limit.
     held_until: Option<Instant>,
+    /// Something that was read has not been looked at, though it is all there.
+    is_unfinished: bool,
     /// Whether it was left unread when it was last looked at.
     is_unread: bool,
     was_waiting: bool,
+    pub(super) limit_hits: LimitHits,
     /// Whether the log has told that it waits.
     is_known_to_wait: bool,
     pub(super) governor: Governor,
@@ -169,10 +176,13 @@ impl<S: Socket> Client<S> {
             authenticated_after: Duration::ZERO,
             replays: VecDeque::new(),
             held_back: HeldBack::default(),
+            gathered: Vec::new(),
             paused_until: None,
             held_until: None,
+            is_unfinished: false,
             is_unread: false,
             was_waiting: false,
+            limit_hits: LimitHits::default(),
             is_known_to_wait: false,
             governor,
             messages_in: 0,
@@ -217,16 +227,41 @@ impl<S: Socket> Client<S> {
 
     fn handle_input(&mut self) -> Option<End> {
         let now = Instant::now();
-        while self.may_read() && self.held_until.is_none() && self.paused_until.is_none() {
+        // Those that a verdict has made wait.
+        if let Some(end) = publishing::judge_gathered(self, now) {
+            return Some(end);
+        }
+        let mut is_all = false;
+        while self.may_read() && self.held_until.is_none() && !self.is_paused() {
+            if publishing::is_gathered(self) {
+                if let Some(end) = publishing::judge_gathered(self, now) {
+                    return Some(end);
+                }
+                continue;
+            }
             self.held_until = self.governor.next_packet_at(now);
             if self.held_until.is_some() {
                 break;
             }
-            let Some(event) = self.next_event(now) else { break };
+            let Some(event) = self.next_event(now) else {
+                is_all = !self.link.conn.awaits_answers();
+                break;
+            };
             if let Some(end) = requests::handle(self, event, now) {
-                return Some(end);
+                // What came before is not lost for it.
+                return publishing::judge_gathered(self, now).or(Some(end));
             }
         }
+        if let Some(end) = publishing::judge_gathered(self, now) {
+            return Some(end);
+        }
+        if self.gathered.is_empty() {
+            // An idle connection holds no room for it.
+            self.gathered = Vec::new();
+        } else {
+            is_all = false;
+        }
+        self.is_unfinished = !is_all;
         self.governor.settle(now);
         self.link.give_back();
         self.spare_subscribers(now);
@@ -276,6 +311,11 @@ impl<S: Socket> Client<S> {
     /// Leaves the client unread until then, what has been read already included.
     pub(super) fn pause(&mut self, until: Instant) {
         self.paused_until = self.paused_until.max(Some(until));
+    }
+
+    /// Whether it is left unread for a while.
+    pub(super) fn is_paused(&self) -> bool {
+        self.paused_until.is_some()
     }
 
     /// One round: orders, deliveries, writing, reading, waiting; in this order, so that all that one read brought
@@ -339,12 +379,14 @@ impl<S: Socket> Client<S> {
             }
             self.held_until = None;
             self.paused_until = None;
-            if self.link.input_bytes() > 0 {
-                return Ok(Turn::Input);
-            }
         }
-        if !self.may_read() {
+        // What wakes it then is that the client takes what it is sent, or that an answer is on disk.
+        if !self.may_read() || self.link.conn.awaits_answers() {
             return Err(None);
+        }
+        // The socket would not tell of what was read already.
+        if self.is_unfinished {
+            return Ok(Turn::Input);
         }
         let bytes_max = self.governor.may_read(now).map_err(Some)?;
         match self.link.poll_read(bytes_max, cx) {
@@ -364,7 +406,12 @@ impl<S: Socket> Client<S> {
         if !(inward || outward || self.was_waiting) {
             return;
         }
-        self.was_waiting = inward || outward;
+        let began = !std::mem::replace(&mut self.was_waiting, inward || outward);
+        // A policy knows that it has made the client wait, and memory is nobody's limit.
+        if began && !self.is_paused() {
+            let limit = if inward { Limit::Inward } else { Limit::Outward };
+            self.limit_hit(limit, now);
+        }
         // With much to send, and a limit that holds it back, nothing is read either.
         let is_unread = inward || (outward && !self.link.may_read());
         if is_unread || self.is_unread {

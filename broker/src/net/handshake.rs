@@ -239,7 +239,7 @@ fn judge_will(will: &Will, version: Version, gate: &mut Gate, enforced: &Enforce
     }
     match gate.publish(&will.topic, will.qos as u8, will.retain, payload_bytes) {
         PublishVerdict::Allow { .. } | PublishVerdict::Drop(_) => {}
-        PublishVerdict::Deny(refusal) | PublishVerdict::Disconnect(refusal) => return Err(refusal),
+        PublishVerdict::Deny(refusal) | PublishVerdict::Disconnect(refusal) => return Err(*refusal),
     }
     if !gate.has_content() {
         return Ok(());

@@ -99,6 +99,14 @@ impl<S: Socket> Link<S> {
         self.conn.next(&mut self.input, now)
     }
 
+    /// Whether a PUBLISH with QoS 0 or 1 is next, as far as its first byte tells.
+    pub(super) fn next_is_message(&self) -> bool {
+        const PUBLISH: u8 = 0x30;
+        self.input
+            .first()
+            .is_some_and(|first| first & 0b1111_0100 == PUBLISH)
+    }
+
     /// Whether the client takes what it is sent fast enough to be read from.
     pub(super) fn may_read(&mut self) -> bool {
         self.conn.output().len() < OUTPUT_BYTES_MAX

@@ -4,7 +4,7 @@
 //! not count where every policy that was asked said so. A generation that ends takes all its verdicts with it, and so
 //! does a change of the session's terms.
 
-use super::verdict::PublishVerdict;
+use super::verdict::{PublishFacts, PublishVerdict};
 use rustix::time::{ClockId, clock_gettime};
 use std::hash::{BuildHasher as _, Hasher as _};
 use std::time::Duration;
@@ -39,6 +39,16 @@ pub(super) struct Key {
     pub(super) qos: u8,
     pub(super) retain: bool,
     pub(super) payload_bytes: u32,
+}
+
+impl Key {
+    pub(super) fn of(message: &PublishFacts<'_>) -> Self {
+        Self {
+            qos: message.qos,
+            retain: message.retain,
+            payload_bytes: message.payload_bytes,
+        }
+    }
 }
 
 /// How far a verdict may be reused.

@@ -1,16 +1,15 @@
 //! The policy side of one session: judges everything it does, always by the set in force.
 
 use super::Host;
-use super::cache::{Key, VerdictCache};
+use super::cache::VerdictCache;
 use super::local::with_bench;
 use super::notice::Hook;
 use super::refusal::reentered;
 use super::set::{Exports, PolicySet};
-use super::tally::Tier;
 use super::terms::{Subject, Terms, combine};
 use super::verdict::{
-    Budget, ContentMessage, ContentVerdict, PublishVerdict, RefreshCause, RefreshVerdict, SessionEvent,
-    SubscribeVerdict,
+    Budget, ContentMessage, ContentVerdict, Limit, PublishFacts, PublishVerdict, RefreshCause,
+    RefreshVerdict, SessionEvent, SubscribeVerdict,
 };
 use std::fmt;
 use std::sync::Arc;
@@ -18,6 +17,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 mod judge;
+pub(super) mod many;
 mod recall;
 mod refresh;
 #[cfg(test)]
@@ -55,6 +55,8 @@ struct Sitting {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct MayAsk {
     publish: bool,
+    /// Only one policy is asked about a publish, and it can judge many at once.
+    many: bool,
     content: bool,
 }
 
@@ -87,6 +89,12 @@ impl Seat {
         self.index as usize
     }
 
+    /// Whether there are messages that its publish hook is asked about.
+    fn may_ask_publish(&self) -> bool {
+        let grants = self.terms.as_ref().and_then(|terms| terms.grants.as_ref());
+        self.exports.publish && grants.is_none_or(|grants| grants.consult_on_publish())
+    }
+
     fn tag(&self) -> u64 {
         self.terms.as_ref().map_or(0, |terms| terms.tag)
     }
@@ -94,12 +102,11 @@ impl Seat {
 
 impl MayAsk {
     fn of(seats: &[Seat]) -> Self {
-        let grants = |seat: &Seat| seat.terms.as_ref()?.grants.clone();
-        let publish = |seat: &Seat| {
-            seat.exports.publish && grants(seat).is_none_or(|grants| grants.consult_on_publish())
-        };
+        let mut publish = seats.iter().filter(|seat| seat.may_ask_publish());
+        let (first, second) = (publish.next(), publish.next());
         Self {
-            publish: seats.iter().any(publish),
+            publish: first.is_some(),
+            many: second.is_none() && first.is_some_and(|seat| seat.exports.publish_many),
             content: seats.iter().any(|seat| seat.exports.content),
         }
     }
@@ -129,23 +136,18 @@ impl Gate {
     /// Judges a message the client publishes, or its will. The topic is without the mount point and aliases.
     pub fn publish(&mut self, topic: &str, qos: u8, retain: bool, payload_bytes: u32) -> PublishVerdict {
         let Self { host, sitting } = self;
-        let key = Key {
+        let message = PublishFacts {
+            topic,
             qos,
             retain,
             payload_bytes,
         };
         sitting.catch_up(host);
-        if let Some(cache) = &sitting.cache
-            && let Some(verdict) = cache.get(topic, key)
-        {
-            host.tally.count(Tier::Cache);
-            return verdict.clone();
-        }
-        sitting.publish(host, topic, key)
+        sitting.publish(host, &message)
     }
 
     /// Judges a subscription to a filter without mount point and `$share/name/`. `options` are the bits of
-    /// `on-subscribe` in `wit/policy.wit`.
+    /// `on-subscribe` in `wit/hooks.wit`.
     pub fn subscribe(&mut self, filter: &str, options: u32) -> SubscribeVerdict {
         let Self { host, sitting } = self;
         with_bench(host, |bench| sitting.subscribe(host, bench, filter, options))
@@ -264,6 +266,11 @@ impl Gate {
     /// Tells the policies how many messages left the session's queue unsent since it was last told.
     pub fn overflowed(&mut self, messages: u64) {
         self.tell(&SessionEvent::QueueOverflow(messages));
+    }
+
+    /// Tells the policies that the client came up against a limit, so often since they were last told.
+    pub fn limit_hit(&mut self, limit: Limit, times: u64) {
+        self.tell(&SessionEvent::LimitHit(limit, times));
     }
 
     fn tell(&mut self, event: &SessionEvent<'_>) {

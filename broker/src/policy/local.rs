@@ -104,6 +104,46 @@ impl Bench {
         result
     }
 
+    /// Puts `questions` at once to one policy of the set. `None`: that failed, and each is to be put alone.
+    ///
+    /// The failure does not count, for it may be the fault of one question, or only of their number: what it is shows, and
+    /// counts, when each is put alone.
+    pub(super) fn call_many<R>(
+        &mut self,
+        host: &Host,
+        index: usize,
+        questions: u32,
+        call: impl FnOnce(&mut Instance) -> Result<R, Fault>,
+    ) -> Option<R> {
+        let (policy, place) = self.set.policies.get(index).zip(self.instances.get_mut(index))?;
+        if policy.health.is_resting() {
+            return None;
+        }
+        let instance = match place {
+            Some(instance) => instance,
+            None => place.insert(take_instance(host, policy, self.set.generation).ok()?),
+        };
+        let result = call(instance);
+        if result.is_err() {
+            policy.health.count_calls(instance.calls_uncounted);
+            *place = None;
+            return None;
+        }
+        instance.calls_uncounted += questions - 1;
+        let is_spent = settle(
+            host,
+            policy,
+            self.set.generation,
+            Hook::PublishMany,
+            instance,
+            &result,
+        );
+        if is_spent {
+            *place = None;
+        }
+        result.ok()
+    }
+
     /// Lets a policy whose connect hook has proven quick answer on this thread. `None`: nothing has happened that
     /// counts; ask on the pool.
     ///

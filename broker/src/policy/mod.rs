@@ -29,6 +29,7 @@ mod local;
 pub mod notice;
 mod pace;
 mod packed;
+mod portion;
 pub mod question;
 mod reason;
 mod refusal;

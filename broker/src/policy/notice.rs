@@ -141,6 +141,8 @@ pub enum Hook {
     Refresh,
     /// `publish.on-publish`
     Publish,
+    /// `publish-many.on-publish-many`
+    PublishMany,
     /// `subscribe.on-subscribe`
     Subscribe,
     /// `content.on-message`
@@ -160,6 +162,7 @@ impl Hook {
             Self::Connect => "on-connect",
             Self::Refresh => "on-refresh",
             Self::Publish => "on-publish",
+            Self::PublishMany => "on-publish-many",
             Self::Subscribe => "on-subscribe",
             Self::Content => "on-message",
             Self::Event => "on-event",

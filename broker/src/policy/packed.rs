@@ -28,7 +28,19 @@ pub(super) enum Code {
 }
 
 impl Packed {
+    /// A verdict that allows, and says nothing else.
+    pub(super) const ALLOW_BITS: u64 = 1;
+    pub(super) const ALLOW: Self = Self {
+        code: Code::Allow,
+        reason: 0,
+        qos: None,
+        throttle_ms: 0,
+        cache_ticks: 0,
+        whatever_size: false,
+    };
+
     /// Unpacks a verdict of `on-publish`, whose bit 16 says "whatever the size" and whose bits 17 to 31 are zero.
+    #[inline]
     pub(super) fn publish(bits: u64) -> Result<Self, Fault> {
         if bits >> 17 & 0x7FFF != 0 {
             return Err(undefined(bits));
@@ -48,6 +60,7 @@ impl Packed {
         Self::unpack(bits)
     }
 
+    #[inline]
     fn unpack(bits: u64) -> Result<Self, Fault> {
         let [
             code,
@@ -92,6 +105,11 @@ mod tests {
     fn zero_denies() {
         assert_eq!(Packed::publish(0).unwrap().code, Code::Deny);
         assert_eq!(Packed::subscribe(0).unwrap().code, Code::Deny);
+    }
+
+    #[test]
+    fn allowing_and_nothing_else_is_a_number() {
+        assert_eq!(Packed::publish(Packed::ALLOW_BITS).unwrap(), Packed::ALLOW);
     }
 
     #[test]

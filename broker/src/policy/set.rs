@@ -5,6 +5,7 @@ use super::health::Health;
 use super::holdings::Holdings;
 use super::notice::{Fault, FaultKind, Hook, PolicyErrorKind, PolicyNotice};
 use super::pace::Pace;
+use super::portion::Portion;
 use super::spec::PolicySpec;
 use super::wasm::{Instance, Program, Surroundings};
 use parking_lot::Mutex;
@@ -45,6 +46,7 @@ pub(super) struct Policy {
     pub(super) exports: Exports,
     pub(super) health: Health,
     pub(super) pace: Pace,
+    pub(super) portion: Portion,
     /// Turns for calls that run on the blocking pool: as many at a time as there are cores.
     pub(super) turns: Arc<Semaphore>,
     settings: Arc<str>,
@@ -61,6 +63,7 @@ pub(super) struct Policy {
 pub(super) struct Exports {
     pub(super) connect: bool,
     pub(super) publish: bool,
+    pub(super) publish_many: bool,
     pub(super) subscribe: bool,
     pub(super) content: bool,
     pub(super) events: bool,
@@ -72,6 +75,7 @@ impl Exports {
         Self {
             connect: has("connect"),
             publish: has("publish"),
+            publish_many: program.inspection.judges_many,
             subscribe: has("subscribe"),
             content: has("content"),
             events: has("events"),
@@ -97,6 +101,7 @@ impl Policy {
             program,
             health: Health::new(Instant::now()),
             pace: Pace::new(),
+            portion: Portion::new(),
             turns: Arc::new(Semaphore::new(cores)),
             settings: spec.settings.to_string().into(),
             around: Surroundings {

@@ -40,6 +40,11 @@ struct Shard {
 impl Tally {
     #[inline]
     pub(super) fn count(&self, tier: Tier) {
+        self.count_many(tier, 1);
+    }
+
+    #[inline]
+    pub(super) fn count_many(&self, tier: Tier, decisions: u64) {
         let Some(shard) = self.0.get(shard_of_this_thread()) else {
             return;
         };
@@ -48,7 +53,7 @@ impl Tally {
             Tier::Cache => &shard.cache,
             Tier::Call => &shard.call,
         };
-        counter.fetch_add(1, Relaxed);
+        counter.fetch_add(decisions, Relaxed);
     }
 
     pub(super) fn total(&self) -> Decisions {

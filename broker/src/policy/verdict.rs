@@ -323,6 +323,24 @@ pub enum SessionEvent<'a> {
     },
     /// So many messages left its queue unsent since the last event.
     QueueOverflow(u64),
+    /// The client came up against a limit of its rates, so often since the last event.
+    LimitHit(Limit, u64),
+}
+
+/// What the rates of a client limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Limit {
+    /// What it sends: messages or bytes.
+    Inward,
+    /// What it is sent.
+    Outward,
+    /// Its subscriptions.
+    Subscribes,
+}
+
+impl Limit {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Inward, Self::Outward, Self::Subscribes];
 }
 
 /// Why something was refused, for the client and for the log.
@@ -356,7 +374,20 @@ pub enum Decision {
     Deny(Refusal),
 }
 
-/// The decision on a publish.
+/// What the publish hooks are told of a message, besides session and tag.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PublishFacts<'a> {
+    /// Without the mount point and aliases.
+    pub topic: &'a str,
+    /// 0, 1 or 2.
+    pub qos: u8,
+    /// RETAIN.
+    pub retain: bool,
+    /// Length of the payload.
+    pub payload_bytes: u32,
+}
+
+/// The decision on a publish. Small, for it is handed on for every message; refusals are rare.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PublishVerdict {
     /// Route it.
@@ -365,11 +396,11 @@ pub enum PublishVerdict {
         throttle_ms: u16,
     },
     /// Refuse it.
-    Deny(Refusal),
+    Deny(Box<Refusal>),
     /// Acknowledge and forget it.
-    Drop(Refusal),
+    Drop(Box<Refusal>),
     /// Refuse it and end the connection.
-    Disconnect(Refusal),
+    Disconnect(Box<Refusal>),
 }
 
 /// The decision on a subscription.

@@ -97,6 +97,14 @@ impl Guest {
         self.function("publish", "on-publish", signature, body)
     }
 
+    /// The body finds the topics at `$ptr` and so many messages as `$count` at `$messages`.
+    pub(crate) fn publish_many(mut self, body: &str) -> Self {
+        self.worlds.push("policy-publish-many");
+        let signature = "(param $session i64) (param $tag i64) (param $ptr i32) (param $len i32) \
+                         (param $messages i32) (param $count i32) (result i32)";
+        self.function("publish-many", "on-publish-many", signature, body)
+    }
+
     pub(crate) fn subscribe(mut self, body: &str) -> Self {
         self.worlds.push("policy-subscribe");
         let signature = "(param $session i64) (param $tag i64) (param $ptr i32) (param $len i32) \
@@ -117,7 +125,7 @@ impl Guest {
     pub(crate) fn events(mut self, body: &str) -> Self {
         self.worlds.push("policy-events");
         let signature =
-            "(param $session i64) (param $tag i64) (param $case i32) (param i64 i32 i32 i32 i32 i32)";
+            "(param $session i64) (param $tag i64) (param $case i32) (param i64 i64 i32 i32 i32 i32)";
         self.function("events", "on-event", signature, body)
     }
 

@@ -12,6 +12,7 @@ mod chain;
 mod guest;
 mod hostile;
 mod load;
+mod many;
 mod quick;
 mod recall;
 mod stored;

@@ -168,7 +168,7 @@ pub(crate) const ALLOWED: PublishVerdict = PublishVerdict::Allow { throttle_ms: 
 #[track_caller]
 pub(crate) fn denied(verdict: PublishVerdict) -> Refusal {
     match verdict {
-        PublishVerdict::Deny(refusal) => refusal,
+        PublishVerdict::Deny(refusal) => *refusal,
         other => panic!("{other:?}"),
     }
 }

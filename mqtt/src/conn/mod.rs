@@ -265,6 +265,13 @@ impl Connection {
         self.session_expiry_seconds
     }
 
+    /// Whether so many PUBLISHes wait for their answers that no packet is looked at before some have left. What `input`
+    /// holds stays there: call [`Connection::next`] again then, also if nothing more was read.
+    #[must_use]
+    pub fn awaits_answers(&self) -> bool {
+        self.is_established() && self.inbound.is_full()
+    }
+
     /// Whether it is over: write the output, close the socket.
     #[must_use]
     pub fn is_closed(&self) -> bool {

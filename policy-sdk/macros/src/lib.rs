@@ -2,11 +2,12 @@
 
 use proc_macro::{Delimiter, Group, TokenStream, TokenTree};
 
-/// The hooks an author may write, with the interface that exports each.
-const HOOKS: [(&str, &str); 6] = [
+/// The hooks an author may write, with the interfaces that export each.
+const HOOKS: [(&str, &str); 7] = [
     ("on_connect", "asking"),
     ("on_refresh", "asking"),
     ("on_publish", "publish"),
+    ("on_publish", "publish_many"),
     ("on_subscribe", "subscribe"),
     ("on_message", "content"),
     ("on_event", "events"),

@@ -4,6 +4,7 @@ mod bans;
 mod client_limits;
 mod kept;
 mod limits;
+mod unread;
 
 use serde_json::Value;
 use sluice_tests::broker::Broker;

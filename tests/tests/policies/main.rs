@@ -2,9 +2,11 @@
 //! SIGHUP; replaced under live clients; refused when they are broken; contained when they are hostile.
 
 mod asking;
+mod bursts;
 mod credentials;
 mod examples;
 mod hostile;
+mod limits;
 mod load;
 mod quarantine;
 mod refused;

@@ -1,6 +1,7 @@
 //! A module is tried before it judges anyone: configured, asked to test itself, and every hook called once.
 
 use crate::policy::actions::Actions;
+use crate::policy::gate::many::check;
 use crate::policy::holdings::Holdings;
 use crate::policy::notice::{Fault, Hook, PolicyErrorKind, printable};
 use crate::policy::packed::Packed;
@@ -45,6 +46,13 @@ pub(super) fn run(
             .publish(SESSION, 0, TOPIC, (0, false, 0))
             .map_err(fault(Hook::Publish))?;
         Packed::publish(bits).map_err(fault(Hook::Publish))?;
+    }
+    if program.inspection.judges_many {
+        let message = u64::try_from(TOPIC.len()).unwrap_or(0);
+        let verdicts = instance
+            .publish_many(SESSION, 0, TOPIC, &[message])
+            .map_err(fault(Hook::PublishMany))?;
+        check(&verdicts, 1).map_err(fault(Hook::PublishMany))?;
     }
     if hooks.contains(&"subscribe") {
         let bits = instance

@@ -13,7 +13,7 @@ use crate::policy::set::PolicySet;
 use crate::policy::tally::Tier;
 use crate::policy::terms::{Terms, is_sendable};
 use crate::policy::verdict::{
-    ContentMessage, ContentOutcome, ContentVerdict, PublishVerdict, SubscribeVerdict,
+    ContentMessage, ContentOutcome, ContentVerdict, PublishFacts, PublishVerdict, SubscribeVerdict,
 };
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -48,59 +48,74 @@ impl Sitting {
     }
 
     /// Whether no set has judged the session yet: it was recalled. All is denied until one has.
-    fn is_unjudged(&self) -> bool {
+    pub(super) fn is_unjudged(&self) -> bool {
         self.judged == 0
     }
 
-    pub(super) fn publish(&mut self, host: &Host, topic: &str, key: Key) -> PublishVerdict {
+    pub(super) fn publish(&mut self, host: &Host, message: &PublishFacts<'_>) -> PublishVerdict {
+        if let Some(cache) = &self.cache
+            && let Some(verdict) = cache.get(message.topic, Key::of(message))
+        {
+            host.tally.count(Tier::Cache);
+            return verdict.clone();
+        }
         if self.is_unjudged() {
-            return PublishVerdict::Deny(unjudged(self.seated));
+            return PublishVerdict::Deny(Box::new(unjudged(self.seated)));
         }
         if !self.may_ask.publish {
             // The rules decide: no instance is needed, nor this thread's set.
             host.tally.count(Tier::Grant);
             let nobody = |_: &Seat| Err(Fault::new(FaultKind::Host, "no hook was to be asked"));
-            return self.judge_publish(topic, key, nobody).0;
+            return self.judge_publish(message, nobody).0;
         }
         let judged = with_bench(host, |bench| {
             self.follow(&bench.set);
             let session = self.subject.session;
-            self.judge_publish(topic, key, |seat| {
+            self.judge_publish(message, |seat| {
                 bench.call(host, seat.index(), Hook::Publish, |instance| {
-                    let facts = (key.qos, key.retain, key.payload_bytes);
-                    Packed::publish(instance.publish(session, seat.tag(), topic, facts)?)
+                    let facts = (message.qos, message.retain, message.payload_bytes);
+                    Packed::publish(instance.publish(session, seat.tag(), message.topic, facts)?)
                 })
             })
         });
         let Some((verdict, reuse)) = judged else {
-            return PublishVerdict::Deny(reentered());
+            return PublishVerdict::Deny(Box::new(reentered()));
         };
         host.tally.count(match reuse {
             Some(_) => Tier::Call,
             None => Tier::Grant,
         });
+        self.remember(message, &verdict, reuse);
+        verdict
+    }
+
+    /// Keeps a verdict if it may be reused.
+    pub(super) fn remember(
+        &mut self,
+        message: &PublishFacts<'_>,
+        verdict: &PublishVerdict,
+        reuse: Option<Reuse>,
+    ) {
         if let Some(reuse @ Reuse { ticks: 1.., .. }) = reuse {
             let cache = self.cache.get_or_insert_default();
-            cache.put(topic, key, &verdict, reuse);
+            cache.put(message.topic, Key::of(message), verdict, reuse);
         }
-        verdict
     }
 
     /// The verdict, and how far all who were asked allow it to be reused. `None`: nobody was asked, and the rules are
     /// as quick as a cache.
     #[inline]
-    fn judge_publish(
+    pub(super) fn judge_publish(
         &self,
-        topic: &str,
-        key: Key,
+        message: &PublishFacts<'_>,
         mut ask: impl FnMut(&Seat) -> Result<Packed, Fault>,
     ) -> (PublishVerdict, Option<Reuse>) {
         let mut reuse: Option<Reuse> = None;
         let mut allowed = None;
         for seat in &self.seats {
-            let refuse = |reason, text| refusal(seat, self.seated, publish_reason(reason), text);
+            let refuse = |reason, text| Box::new(refusal(seat, self.seated, publish_reason(reason), text));
             match seat.terms.as_ref().and_then(|terms| terms.grants.as_ref()) {
-                Some(grants) => match grants.publish(topic, key.qos, key.retain) {
+                Some(grants) => match grants.publish(message.topic, message.qos, message.retain) {
                     Ruling::Deny(cause) => {
                         return (PublishVerdict::Deny(refuse(0, Some(cause.to_string()))), reuse);
                     }
@@ -121,7 +136,7 @@ impl Sitting {
                 Ok(packed) => packed,
                 Err(fault) => {
                     let refusal = failure(seat, self.seated, &fault);
-                    return (PublishVerdict::Deny(refusal), Some(Reuse::NOT));
+                    return (PublishVerdict::Deny(Box::new(refusal)), Some(Reuse::NOT));
                 }
             };
             let allows = Reuse {
@@ -140,13 +155,13 @@ impl Sitting {
                 Code::Disconnect => {
                     let reason = disconnect_reason(packed.reason);
                     let refusal = refusal(seat, self.seated, reason, None);
-                    return (PublishVerdict::Disconnect(refusal), Some(Reuse::NOT));
+                    return (PublishVerdict::Disconnect(Box::new(refusal)), Some(Reuse::NOT));
                 }
             }
         }
         let verdict = match allowed {
             Some(throttle_ms) => PublishVerdict::Allow { throttle_ms },
-            None => PublishVerdict::Deny(nobody_allows(self.seated)),
+            None => PublishVerdict::Deny(Box::new(nobody_allows(self.seated))),
         };
         (verdict, reuse)
     }

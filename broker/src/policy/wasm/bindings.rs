@@ -24,6 +24,7 @@ wasmtime::component::bindgen!({
             include sluice:policy/policy-connect@0.1.0;
             include sluice:policy/policy-asking@0.1.0;
             include sluice:policy/policy-publish@0.1.0;
+            include sluice:policy/policy-publish-many@0.1.0;
             include sluice:policy/policy-subscribe@0.1.0;
             include sluice:policy/policy-content@0.1.0;
             include sluice:policy/policy-events@0.1.0;

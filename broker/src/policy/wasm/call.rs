@@ -27,6 +27,7 @@ pub(in crate::policy) struct Instance {
     setup: exported::setup::Guest,
     connect: Option<Connect>,
     publish: Option<exported::publish::Guest>,
+    publish_many: Option<exported::publish_many::Guest>,
     subscribe: Option<exported::subscribe::Guest>,
     content: Option<exported::content::Guest>,
     events: Option<exported::events::Guest>,
@@ -116,6 +117,7 @@ impl Instance {
         let state = HostState::new(
             Arc::clone(&around.holdings),
             Arc::clone(&around.actions),
+            Arc::clone(&program.ticker),
             around.limits.memory_bytes_max,
         );
         let mut store = Store::new(program.pre.engine(), state);
@@ -149,6 +151,7 @@ impl Instance {
             setup: program.setup.load(&mut store, &instance).map_err(wrong_type)?,
             connect,
             publish: hook!(publish),
+            publish_many: hook!(publish_many),
             subscribe: hook!(subscribe),
             content: hook!(content),
             events: hook!(events),
@@ -228,7 +231,7 @@ impl Instance {
         .map(convert::refresh_outcome)
     }
 
-    /// The packed verdict, see `wit/policy.wit`.
+    /// The packed verdict, see `wit/hooks.wit`.
     pub(in crate::policy) fn publish(
         &mut self,
         session: u64,
@@ -244,7 +247,23 @@ impl Instance {
         })
     }
 
-    /// The packed verdict, see `wit/policy.wit`.
+    /// The packed verdicts on packed messages, see `wit/hooks.wit`: as many as the policy gave.
+    pub(in crate::policy) fn publish_many(
+        &mut self,
+        session: u64,
+        tag: u64,
+        topics: &str,
+        messages: &[u64],
+    ) -> CallResult<Vec<u64>> {
+        let Some(publish_many) = &self.publish_many else {
+            return Err(not_exported());
+        };
+        run(&mut self.store, self.allowances.publish, |store| {
+            publish_many.call_on_publish_many(store, session, tag, topics, messages)
+        })
+    }
+
+    /// The packed verdict, see `wit/hooks.wit`.
     pub(in crate::policy) fn subscribe(
         &mut self,
         session: u64,
@@ -308,6 +327,7 @@ fn run<R>(
     allowance: Allowance,
     call: impl FnOnce(&mut Store<HostState>) -> wasmtime::Result<R>,
 ) -> CallResult<R> {
+    store.data().ticker.call_begins();
     store.set_epoch_deadline(allowance.ticks);
     store.data_mut().deadline.start(allowance.time);
     match catch_unwind(AssertUnwindSafe(|| call(store))) {

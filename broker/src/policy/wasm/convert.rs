@@ -250,5 +250,13 @@ pub(super) fn event(event: &host::SessionEvent<'_>) -> wit::Event {
             will_published,
         }),
         host::SessionEvent::QueueOverflow(messages) => wit::Event::QueueOverflow(messages),
+        host::SessionEvent::LimitHit(limit, times) => wit::Event::LimitHit(wit::LimitHitEvent {
+            limit: match limit {
+                host::Limit::Inward => wit::Limit::Inward,
+                host::Limit::Outward => wit::Limit::Outward,
+                host::Limit::Subscribes => wit::Limit::Subscribes,
+            },
+            times,
+        }),
     }
 }

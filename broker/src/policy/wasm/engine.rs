@@ -1,8 +1,9 @@
 //! The one place that decides how guest code is compiled, bounded and interrupted.
 
+use super::ticker::Ticker;
 use rustix::time::{ClockId, clock_gettime};
 use std::num::NonZeroUsize;
-use std::thread;
+use std::sync::Arc;
 use std::time::Duration;
 use wasmtime::{Config, Engine, OptLevel};
 
@@ -16,22 +17,14 @@ const WASM_STACK_BYTES: usize = 256 * 1024;
 /// overlapping strings of 1 MiB, which the host would copy.
 pub(super) const HOSTCALL_BYTES_MAX: usize = 64 * 1024;
 
-/// An engine and the thread that advances its epoch. The thread ends with the last clone of the engine.
-pub(super) fn start() -> Result<Engine, String> {
+/// An engine, and the clock of its deadlines.
+///
+/// # Errors
+/// When this machine cannot have one.
+pub(super) fn start() -> Result<(Engine, Arc<Ticker>), String> {
     let engine = Engine::new(&config()).map_err(|error| format!("the WebAssembly engine: {error:#}"))?;
-    let weak = engine.weak();
-    // A thread of its own: on a busy async runtime the tick would come late, and deadlines with it.
-    thread::Builder::new()
-        .name("policy-epoch".into())
-        .spawn(move || {
-            while let Some(engine) = weak.upgrade() {
-                engine.increment_epoch();
-                drop(engine);
-                thread::sleep(TICK);
-            }
-        })
-        .map_err(|error| format!("the thread that keeps deadlines: {error}"))?;
-    Ok(engine)
+    let ticker = Ticker::start(&engine)?;
+    Ok((engine, ticker))
 }
 
 /// An engine for looking at modules without running them.

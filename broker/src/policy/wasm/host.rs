@@ -3,6 +3,7 @@
 use super::bindings::sluice::policy::{clock, kv, log, metrics, random, services, sessions, types};
 use super::convert;
 use super::engine::{thread_cpu_time, ticks};
+use super::ticker::Ticker;
 use crate::policy::actions::{Actions, SessionAction};
 use crate::policy::holdings::Holdings;
 use crate::policy::notice::{LogLevel, printable};
@@ -26,6 +27,7 @@ const TABLE_ELEMENTS_MAX: usize = 20_000;
 pub(super) struct HostState {
     pub(super) holdings: Arc<Holdings>,
     actions: Arc<Actions>,
+    pub(super) ticker: Arc<Ticker>,
     pub(super) limiter: Limiter,
     pub(super) deadline: Deadline,
     pub(super) is_muted: bool,
@@ -34,7 +36,12 @@ pub(super) struct HostState {
 }
 
 impl HostState {
-    pub(super) fn new(holdings: Arc<Holdings>, actions: Arc<Actions>, memory_bytes_max: usize) -> Self {
+    pub(super) fn new(
+        holdings: Arc<Holdings>,
+        actions: Arc<Actions>,
+        ticker: Arc<Ticker>,
+        memory_bytes_max: usize,
+    ) -> Self {
         let limits = StoreLimitsBuilder::new()
             .memory_size(memory_bytes_max)
             .table_elements(TABLE_ELEMENTS_MAX)
@@ -46,6 +53,7 @@ impl HostState {
         Self {
             holdings,
             actions,
+            ticker,
             limiter: Limiter {
                 limits,
                 memory_bytes_max,

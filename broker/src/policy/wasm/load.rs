@@ -5,10 +5,12 @@ use super::engine;
 use super::host::{self, HostState};
 use super::inert_wasi;
 use super::module_cache::ModuleCache;
+use super::ticker::Ticker;
 use crate::policy::notice::{PolicyErrorKind, printable};
 use crate::policy::spec::{Capability, CapabilitySet};
 use sha2::{Digest as _, Sha256};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use wasmtime::Engine;
 use wasmtime::component::types::ComponentItem;
@@ -22,15 +24,19 @@ const INTERFACE: &str = "sluice:policy/";
 /// What loading needs besides the module.
 pub(in crate::policy) struct Loader {
     engine: Engine,
+    ticker: Arc<Ticker>,
     pub(in crate::policy) cache: Option<ModuleCache>,
 }
 
 /// A module that is compiled, inspected and linked.
 pub(in crate::policy) struct Program {
     pub(super) pre: InstancePre<HostState>,
+    /// Of the engine it is made for.
+    pub(super) ticker: Arc<Ticker>,
     pub(super) setup: exported::setup::GuestIndices,
     pub(super) connect: Option<ConnectIndices>,
     pub(super) publish: Option<exported::publish::GuestIndices>,
+    pub(super) publish_many: Option<exported::publish_many::GuestIndices>,
     pub(super) subscribe: Option<exported::subscribe::GuestIndices>,
     pub(super) content: Option<exported::content::GuestIndices>,
     pub(super) events: Option<exported::events::GuestIndices>,
@@ -61,6 +67,8 @@ pub struct Inspection {
     pub hooks: Vec<&'static str>,
     /// Whether its connect hooks are those of policies that ask services, `asking` rather than `connect`.
     pub asks: bool,
+    /// Whether it judges several messages with one call, `publish-many`, besides one with `publish`.
+    pub judges_many: bool,
     /// The capabilities it imports.
     pub capabilities: CapabilitySet,
     /// Whether it was made with a WASI toolchain.
@@ -96,8 +104,10 @@ impl Loader {
     /// # Errors
     /// When the engine cannot be made on this machine.
     pub(in crate::policy) fn start() -> Result<Self, String> {
+        let (engine, ticker) = engine::start()?;
         Ok(Self {
-            engine: engine::start()?,
+            engine,
+            ticker,
             cache: None,
         })
     }
@@ -164,10 +174,15 @@ impl Loader {
             setup: exported::setup::GuestIndices::new(&pre).map_err(wrong_type)?,
             connect,
             publish: hook!(publish),
+            publish_many: match inspection.judges_many {
+                true => Some(exported::publish_many::GuestIndices::new(&pre).map_err(wrong_type)?),
+                false => None,
+            },
             subscribe: hook!(subscribe),
             content: hook!(content),
             events: hook!(events),
             pre,
+            ticker: Arc::clone(&self.ticker),
             inspection,
             compile_took,
             cache_problem,
@@ -238,11 +253,13 @@ fn check(
     let mut has_setup = false;
     let mut hooks = Vec::new();
     let mut asks = false;
+    let mut judges_many = false;
     for (export, _) in ty.exports(engine) {
         let known = ["connect", "publish", "subscribe", "content", "events"];
         match interface_name(export)? {
             Some("setup") => has_setup = true,
             Some("asking") => asks = true,
+            Some("publish-many") => judges_many = true,
             Some(name) => hooks.extend(known.into_iter().find(|hook| *hook == name)),
             None => {}
         }
@@ -250,6 +267,8 @@ fn check(
     if asks && !hooks.contains(&"connect") {
         hooks.push("connect");
     }
+    // Without `publish` there would be nobody to ask about one message.
+    judges_many &= hooks.contains(&"publish");
     if !has_setup {
         return Err(PolicyErrorKind::NoSetup);
     }
@@ -262,6 +281,7 @@ fn check(
         is_component: wasm.get(4) == Some(&0x0d),
         hooks,
         asks,
+        judges_many,
         capabilities,
         wasi,
     })

@@ -9,6 +9,7 @@ mod host;
 mod inert_wasi;
 mod load;
 mod module_cache;
+mod ticker;
 
 pub(super) use call::{Instance, Patience, RefreshSubject, Surroundings};
 pub(super) use engine::thread_cpu_time;

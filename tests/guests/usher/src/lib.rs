@@ -78,7 +78,7 @@ impl Policy for Usher {
         match event {
             Event::Connected(of) => count("connected", &of.client_id),
             Event::Disconnected(of) => count("disconnected", &of.client_id),
-            Event::QueueOverflow(_) => {}
+            Event::QueueOverflow(_) | Event::LimitHit(_) => {}
         }
     }
 }

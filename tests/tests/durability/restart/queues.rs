@@ -2,7 +2,7 @@
 
 use super::{both_ends, resume, store_everything};
 use sluice_tests::broker::{Broker, Signal};
-use sluice_tests::packet::{BOTH, V5, connect, publish};
+use sluice_tests::packet::{BOTH, V5, V311, connect, publish};
 use sluice_tests::peer::Peer;
 use sluice_tests::property::Property;
 use sluice_tests::receiving::{everything, payloads};
@@ -39,6 +39,13 @@ fn somebody_away(more: &str, qos: u8) -> (Broker, sluice_tests::packet::Connect)
 
 fn numbers(first: usize, last: usize) -> Vec<String> {
     (first..=last).map(|number| number.to_string()).collect()
+}
+
+#[test]
+fn more_messages_than_may_await_their_answers_are_taken_bit_by_bit() {
+    let (broker, _) = somebody_away("[limits]\nreceive_max = 10\n", 1);
+    // Before 5.0 a client is not told how many answers it may await.
+    publish_numbers(&mut broker.client(V311), "t", 1, 500);
 }
 
 #[test]
