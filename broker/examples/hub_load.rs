@@ -110,7 +110,8 @@ impl Client {
             keep_alive_seconds: 0,
             session_expiry_seconds: 0,
         };
-        conn.accept(terms, ConnAck::new(ReasonCode::SUCCESS), now);
+        conn.accept(terms, ConnAck::new(ReasonCode::SUCCESS), now)
+            .expect("a client without a Maximum Packet Size");
         discard_output(&mut conn);
         let request = Attach {
             key: SessionKey {

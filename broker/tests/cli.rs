@@ -207,9 +207,9 @@ fn check_tries_the_policies() {
     let ended = shell.run(&["check", "--config", "sluice.toml"]);
     assert_eq!(ended.code, 1, "{}", ended.err);
     for expected in [
-        "error: sluice.toml: policy.gate: not a valid WebAssembly module",
-        "error: sluice.toml: policy.gone: cannot read ",
-        "error: sluice.toml: policy.users: its configure refuses",
+        "error: sluice.toml:2: policy.gate: not a valid WebAssembly module",
+        "error: sluice.toml:4: policy.gone: cannot read ",
+        "error: sluice.toml:6: policy.users: its configure refuses",
     ] {
         assert!(ended.err.contains(expected), "{expected} in:\n{}", ended.err);
     }
@@ -225,6 +225,55 @@ fn a_missing_file_is_named() {
     assert_eq!(ended.code, 1);
     assert!(
         ended.err.starts_with("error: none.toml: cannot be read: "),
+        "{}",
+        ended.err
+    );
+}
+
+#[test]
+fn the_configuration_says_where_the_broker_is_and_goes_before_the_environment() {
+    let shell = Shell::new();
+    shell.write("sluice.toml", "[admin]\nsocket = \"configured.sock\"\n");
+    let asked = |arguments: &[&str]| {
+        let mut command = shell.command(arguments);
+        Ended::from(command.env("SLUICE_SOCKET", "environment.sock").output().unwrap()).err
+    };
+    for (arguments, socket) in [
+        (&["status"][..], "environment.sock"),
+        (&["status", "--config", "sluice.toml"], "configured.sock"),
+        (&["status", "--socket", "named.sock"], "named.sock"),
+    ] {
+        let said = asked(arguments);
+        assert!(
+            said.starts_with("error: no broker answers at ") && said.contains(socket),
+            "{said}"
+        );
+    }
+}
+
+#[test]
+fn an_answer_that_is_lost_is_a_failure() {
+    let shell = Shell::new();
+    shell.write("sluice.toml", "");
+    let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+    let mut command = shell.command(&["check", "--config", "sluice.toml"]);
+    let ended = Ended::from(command.stdout(full).output().unwrap());
+    assert_eq!(ended.code, 1);
+    assert!(
+        ended.err.starts_with("error: the answer cannot be written: "),
+        "{}",
+        ended.err
+    );
+}
+
+#[test]
+fn restore_names_its_arguments_in_their_order() {
+    let ended = Shell::new().run(&["restore"]);
+    assert_eq!(ended.code, 2);
+    assert!(
+        ended
+            .err
+            .contains("Usage: sluice restore <FILE> <PATH|--config <FILE>>"),
         "{}",
         ended.err
     );
@@ -329,6 +378,11 @@ fn a_running_broker_is_commanded_reloaded_and_ended() {
         "{load:?}"
     );
     assert_eq!(broker.wait_for("admin_command")["command"], "policy-load");
+    let unknown = shell.run(&["policy", "rollback", "gone", "--socket", "admin.sock"]);
+    assert_eq!(
+        unknown.err,
+        "error: policy `gone`: there is no such policy; see `sluice policy list`\n"
+    );
     let second = shell.run(&["run", "--config", "sluice.toml"]);
     assert!(
         second.code == 1 && second.err.contains("another broker uses the admin socket"),

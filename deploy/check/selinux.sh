@@ -19,12 +19,17 @@ semodule -p "$root" -s default -n -i "$WORK/sluice.pp" 2>"$WORK/semodule.log" ||
 policy=$(find "$root/etc/selinux/default/policy" -name 'policy.*')
 contexts=$root/etc/selinux/default/contexts/files/file_contexts
 
-# What the broker's domain may do: the types, or nothing.
+# What the broker's domain may do while no boolean is set: the types, or nothing.
 targets() {
-    sesearch -A -s sluice_t "$@" "$policy" | sed -n 's/^allow sluice_t \([a-z_]*\):.*/\1/p' | sort -u | tr '\n' ' '
+    sesearch -A -s sluice_t "$@" "$policy" | grep -v '\]:True$' | types
+}
+types() {
+    sed -n 's/^allow sluice_t \([a-z_]*\):.*/\1/p' | sort -u | tr '\n' ' '
 }
 same "it binds to" "sluice_port_t " "$(targets -c tcp_socket -p name_bind)"
 same "it connects to" "" "$(targets -c tcp_socket -p name_connect)"
+same "it may be allowed to connect to" "dns_port_t http_port_t " \
+    "$(sesearch -A -s sluice_t -b sluice_ask_services -c tcp_socket -p name_connect "$policy" | types)"
 same "it runs" "" "$(targets -c file -p execute_no_trans)"
 same "it has the capabilities of" "" "$(targets -c capability)"
 same "it makes machine code in" "sluice_t " "$(targets -c process -p execmem)"

@@ -125,7 +125,8 @@ fn connected(version: Version, now: Instant) -> Connection {
         keep_alive_seconds: 60,
         session_expiry_seconds: 0,
     };
-    conn.accept(terms, ConnAck::new(ReasonCode::SUCCESS), now);
+    conn.accept(terms, ConnAck::new(ReasonCode::SUCCESS), now)
+        .expect("a client without a Maximum Packet Size");
     conn
 }
 

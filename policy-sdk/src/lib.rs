@@ -49,6 +49,19 @@ pub use policy::{Error, NoSettings, Policy};
 /// }
 /// ```
 ///
+/// Only `on_connect` can wait for anything; `on_refresh` says where it says how to have a service asked again:
+///
+/// ```compile_fail
+/// # use sluice_policy::prelude::*;
+/// # #[derive(Default)] struct Gate;
+/// #[policy]
+/// impl Policy for Gate {
+///     async fn on_refresh(&self, _: &RefreshRequest) -> Refresh {
+///         Refresh::keep()
+///     }
+/// }
+/// ```
+///
 /// A policy that would remember something between calls does not compile:
 ///
 /// ```compile_fail,E0277
@@ -109,6 +122,11 @@ mod subscribe;
 pub mod testing;
 mod token;
 mod verdict;
+
+/// The policy that the README of the repository begins with, which must build, too.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct FirstPolicy;
 
 /// Everything a policy usually needs: `use sluice_policy::prelude::*;`
 pub mod prelude {

@@ -49,6 +49,12 @@ pub trait Policy: Sized + Send + Sync + 'static {
     }
 
     /// Judges a client again, after a swap of the policy or when its refresh time is over.
+    ///
+    /// It decides at once, from the request and the capabilities ([`crate::host`]): it keeps the terms, replaces them, or
+    /// ends the connection. It gets no [`Ask`]: it cannot ask a service, check a password or a token, or challenge the
+    /// client, and credentials are not kept for it. Written `async` it does not compile. To have a service asked again,
+    /// bound the life of the connection with [`Budget::connection_seconds_max`](crate::Budget): who connects again is
+    /// judged by `on_connect`. A panic, or a call that takes too long, ends the connection.
     fn on_refresh(&self, request: &RefreshRequest) -> Refresh {
         let _ = request;
         Refresh::keep()

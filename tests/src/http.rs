@@ -4,7 +4,8 @@ use crate::PATIENCE;
 use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::{ServerConfig, ServerConnection, StreamOwned};
+use rustls::server::{WantsServerCert, WebPkiClientVerifier};
+use rustls::{ConfigBuilder, RootCertStore, ServerConfig, ServerConnection, StreamOwned, WantsVerifier};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
@@ -85,15 +86,41 @@ impl Service {
         (certificate, key): (&str, &str),
         answer: impl Fn(&Request) -> Answer + Send + Sync + 'static,
     ) -> Self {
+        let config = server().with_no_client_auth();
+        Self::encrypted(config, certificate, key, Arc::new(answer))
+    }
+
+    /// The same for clients that prove themselves with a certificate of this authority, in PEM.
+    ///
+    /// # Panics
+    /// When they are none.
+    #[must_use]
+    pub fn over_mutual_tls(
+        (certificate, key): (&str, &str),
+        authority: &str,
+        answer: impl Fn(&Request) -> Answer + Send + Sync + 'static,
+    ) -> Self {
+        let mut roots = RootCertStore::empty();
+        let authority = CertificateDer::from_pem_slice(authority.as_bytes()).expect("a certificate");
+        roots.add(authority).expect("an authority");
+        let provider = Arc::new(ring::default_provider());
+        let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
+        let verifier = verifier.build().expect("a verifier");
+        let config = server().with_client_cert_verifier(verifier);
+        Self::encrypted(config, certificate, key, Arc::new(answer))
+    }
+
+    fn encrypted(
+        config: ConfigBuilder<ServerConfig, WantsServerCert>,
+        certificate: &str,
+        key: &str,
+        answer: Arc<Answers>,
+    ) -> Self {
         let chain = vec![CertificateDer::from_pem_slice(certificate.as_bytes()).expect("a certificate")];
         let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).expect("a key");
-        let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
-            .with_safe_default_protocol_versions()
-            .expect("versions")
-            .with_no_client_auth()
-            .with_single_cert(chain, key)
-            .expect("certificate and key belong together");
-        Self::serve(Some(Arc::new(config)), Arc::new(answer))
+        let config = config.with_single_cert(chain, key);
+        let config = config.expect("certificate and key belong together");
+        Self::serve(Some(Arc::new(config)), answer)
     }
 
     fn serve(tls: Option<Arc<ServerConfig>>, answer: Arc<Answers>) -> Self {
@@ -152,6 +179,12 @@ impl Service {
             requests = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
     }
+}
+
+fn server() -> ConfigBuilder<ServerConfig, WantsVerifier> {
+    ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .expect("versions")
 }
 
 /// Answers one request after the other until the peer closes or an answer says so.

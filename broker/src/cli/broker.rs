@@ -99,7 +99,10 @@ impl Reach {
                 configured
                     .ok_or_else(|| Failure::because(format!("{}: admin.socket is \"off\"", file.display())))?
             }
-            (None, None) => socket::usual_path(),
+            (None, None) => match std::env::var_os("SLUICE_SOCKET") {
+                Some(path) if !path.is_empty() => PathBuf::from(path),
+                _ => socket::usual_path(),
+            },
         };
         Client::connect(&path).map_err(Failure::because)
     }

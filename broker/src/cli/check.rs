@@ -100,7 +100,7 @@ fn problem(config: &Config, error: &PolicyError) -> Problem {
     };
     Problem {
         file: config.file.clone(),
-        line: None,
+        line: config.lines.of(&key),
         key,
         what: error.kind.to_string(),
         remedy: String::new(),

@@ -66,6 +66,7 @@ enum Command {
     #[command(after_help = store::BACKUP_HELP)]
     Backup(store::BackupArguments),
     /// Put a copy of a store back, for a broker that does not run.
+    #[command(override_usage = "sluice restore <FILE> <PATH|--config <FILE>>", after_help = store::RESTORE_HELP)]
     Restore(store::RestoreArguments),
     /// Look at retained messages, and remove them.
     #[command(subcommand, after_help = retained::RETAINED_HELP)]
@@ -75,8 +76,8 @@ enum Command {
 /// How to reach the running broker.
 #[derive(Args)]
 struct Reach {
-    /// Its admin socket. Default: that of --config, else the usual place.
-    #[arg(long, value_name = "PATH", env = "SLUICE_SOCKET")]
+    /// Its admin socket. Default: that of --config, else the environment's SLUICE_SOCKET, else the usual place.
+    #[arg(long, value_name = "PATH")]
     socket: Option<PathBuf>,
     /// The configuration it runs with, which says where its admin socket is.
     #[arg(long, value_name = "FILE", conflicts_with = "socket")]
@@ -120,6 +121,7 @@ pub fn main() -> ExitCode {
         Command::Restore(arguments) => store::restore(&arguments),
     };
     match outcome {
+        Ok(()) if terminal::is_unsaid() => ExitCode::FAILURE,
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             if let Failure::Because(reason) = failure {

@@ -59,7 +59,9 @@ pub(super) fn retained(command: RetainedCommand) -> Outcome {
             }
             let encoded = answer.get("payload").and_then(Value::as_str).unwrap_or_default();
             let payload = STANDARD.decode(encoded).map_err(Failure::because)?;
-            std::io::stdout().write_all(&payload).map_err(Failure::because)
+            let mut out = std::io::stdout().lock();
+            let written = out.write_all(&payload).and_then(|()| out.flush());
+            written.map_err(Failure::because)
         }
         RetainedCommand::Clear { reach, filter, json } => {
             let answer = reach.ask(&Request::RetainedClear { filter })?;

@@ -161,13 +161,16 @@ pub(super) fn backup(arguments: &BackupArguments) -> Outcome {
     }
     let mut connection = arguments.reach.connect()?;
     connection.be_patient().map_err(Failure::because)?;
-    let answer = connection.call(&Request::Backup, &[]).map_err(Failure::because)?;
+    let mut answer = connection.call(&Request::Backup, &[]).map_err(Failure::because)?;
     let made = PathBuf::from(answer.get("path").and_then(Value::as_str).unwrap_or_default());
     let wrong = |error: io::Error| {
         let (made, file) = (made.display(), arguments.file.display());
         Failure::because(format!("{made} cannot be moved to {file}: {error}"))
     };
     move_to(&made, &arguments.file).map_err(wrong)?;
+    if let Some(path) = answer.get_mut("path") {
+        *path = json!(arguments.file.display().to_string());
+    }
     tell(&answer, arguments.json, |answer| {
         let size = bytes(number(answer, "bytes"));
         let rows = amount(number(answer, "rows"), "row");
@@ -225,3 +228,10 @@ The broker goes on meanwhile; what was acknowledged before is in the copy. It is
 Examples:
   sluice backup /backup/sluice-$(date +%F)
   sluice restore /backup/sluice-2026-11-27 --config /etc/sluice/sluice.toml";
+
+pub(super) const RESTORE_HELP: &str = "\
+Nothing is overwritten: move the store.redb that is there away.
+
+Examples:
+  sluice restore /backup/sluice-2026-11-27 --config /etc/sluice/sluice.toml
+  sluice restore /backup/sluice-2026-11-27 /var/lib/sluice";

@@ -1,13 +1,28 @@
 //! What people read. A pipe that nobody reads any more is no error.
 
-use std::io::{IsTerminal, Write};
+use std::io::{ErrorKind, IsTerminal, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-/// Puts a text on standard output.
+/// Whether something could not be said, on a full disk for example.
+static UNSAID: AtomicBool = AtomicBool::new(false);
+
+/// Puts a text on standard output. When that fails, [`is_unsaid`].
 pub(super) fn say(text: &str) {
     let mut out = std::io::stdout().lock();
     let newline = if text.ends_with('\n') { "" } else { "\n" };
-    let _ = write!(out, "{text}{newline}").and_then(|()| out.flush());
+    match write!(out, "{text}{newline}").and_then(|()| out.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            complain(&format!("the answer cannot be written: {error}"));
+            UNSAID.store(true, Ordering::Relaxed);
+        }
+        _ => {}
+    }
+}
+
+/// Whether this command did what it was told to and could not say so.
+pub(super) fn is_unsaid() -> bool {
+    UNSAID.load(Ordering::Relaxed)
 }
 
 /// Puts JSON on standard output.

@@ -24,7 +24,7 @@ impl Changes {
     pub fn warnings(&self, new: &Config) -> Vec<Problem> {
         let warning = |key: &String| Problem {
             file: new.file.clone(),
-            line: None,
+            line: new.lines.of(key),
             key: key.clone(),
             what: "changed, but needs a restart".to_owned(),
             remedy: "until then the old value holds".to_owned(),
@@ -43,6 +43,7 @@ pub(super) fn in_force(old: &Config, new: &Config) -> Config {
     };
     Config {
         file: new.file.clone(),
+        lines: new.lines.clone(),
         data_dir: old.data_dir.clone(),
         store: old.store,
         policy_dir: old.policy_dir.clone(),
@@ -83,6 +84,7 @@ pub(super) fn changes(old: &Config, new: &Config) -> Changes {
     // Named field by field: a new one must be sorted into one of the two kinds to compile.
     let Config {
         file: _,
+        lines: _,
         data_dir,
         store,
         policy_dir,

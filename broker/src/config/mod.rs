@@ -29,7 +29,7 @@ pub use diff::Changes;
 pub use guard::{Guard, ListenerGuard, Threshold};
 pub use in_force::{InForce, Limit, LimitChange, LimitOrigin};
 pub use listener::{Listener, Proxies};
-pub use problem::Problem;
+pub use problem::{Lines, Problem};
 pub use store::StoreConfig;
 pub use tls::{CertificateFiles, ClientCertificates, CrlCheck, IdentityField, IdentityRule, Tls, TlsVersion};
 pub use websocket::{Origins, WebSocket};
@@ -50,6 +50,8 @@ use std::time::Duration;
 pub struct Config {
     /// The file it came from; `None`: the defaults.
     pub file: Option<PathBuf>,
+    /// Where in it each key stands.
+    pub lines: Lines,
     /// Where everything is that outlives the process. `None`: nothing does.
     pub data_dir: Option<PathBuf>,
     /// How the store in it works.
@@ -197,6 +199,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             file: None,
+            lines: Lines::default(),
             data_dir: None,
             store: StoreConfig::default(),
             policy_dir: None,
@@ -230,11 +233,11 @@ impl Config {
     /// Every problem, in the order of lines.
     pub fn load(file: &Path) -> Result<Self, Vec<Problem>> {
         let unreadable = |error: std::io::Error| {
-            vec![Problem::of_file(
-                file,
-                format!("cannot be read: {error}"),
-                "check the path and its permissions",
-            )]
+            let remedy = match error.kind() {
+                std::io::ErrorKind::InvalidData => "is it the right file? It must be text in UTF-8",
+                _ => "check the path and its permissions",
+            };
+            vec![Problem::of_file(file, format!("cannot be read: {error}"), remedy)]
         };
         let mut text = String::new();
         let opened = std::fs::File::open(file).map_err(unreadable)?;

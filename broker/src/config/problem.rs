@@ -1,5 +1,6 @@
 //! What is wrong with a configuration, said so that it can be put right.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -67,3 +68,32 @@ impl fmt::Display for Problem {
 }
 
 impl std::error::Error for Problem {}
+
+/// The line in which each key of a file stands, for problems that show only after it was read.
+#[derive(Clone, Debug, Default)]
+pub struct Lines(BTreeMap<String, usize>);
+
+impl Lines {
+    pub(super) fn note(&mut self, key: &str, line: usize) {
+        self.0.entry(key.to_owned()).or_insert(line);
+    }
+
+    /// The line of a key by its dotted path, or of the nearest table or list around it that stands in the file. A whole
+    /// section says too little of where something is to count.
+    #[must_use]
+    pub fn of(&self, key: &str) -> Option<usize> {
+        let mut around = key;
+        while !self.0.contains_key(around) {
+            around = around.get(..around.rfind(['.', '['])?)?;
+        }
+        let is_section = around != key && !around.contains(['.', '[']);
+        self.0.get(around).filter(|_| !is_section).copied()
+    }
+}
+
+/// Where something is written makes no difference to what it says.
+impl PartialEq for Lines {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}

@@ -88,6 +88,10 @@ pub(super) fn read(document: &Document<'_>, file: &Path, mut root: Table<'_, '_>
     services::relations(&root, &config);
     root.finish();
     config.warnings = warnings(document, &config);
+    config.lines = document.lines();
+    for warning in &mut config.warnings {
+        warning.line = warning.line.or_else(|| config.lines.of(&warning.key));
+    }
     config
 }
 

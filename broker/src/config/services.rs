@@ -372,7 +372,7 @@ mod tests {
             ),
             (
                 format!("{URL}{URL}"),
-                "/etc/sluice.toml: service[1].name: the name \"a\" is taken: every one has its own",
+                "/etc/sluice.toml:5: service[1].name: the name \"a\" is taken: every one has its own",
             ),
             (
                 "[[jwt]]\nname = \"i\"\n".to_owned(),
@@ -386,7 +386,7 @@ mod tests {
             ),
             (
                 "[policy.users]\ncapabilities = [\"http:a\"]\n".to_owned(),
-                "/etc/sluice.toml: policy.users.capabilities: there is no service \"a\": add [[service]] with name = \
+                "/etc/sluice.toml:2: policy.users.capabilities: there is no service \"a\": add [[service]] with name = \
                  \"a\", or correct the name",
             ),
         ] {

@@ -2,7 +2,7 @@
 //!
 //! What serde would do stops at the first error; an operator wants them all.
 
-use super::problem::Problem;
+use super::problem::{Lines, Problem};
 use serde_json::Value;
 use std::cell::RefCell;
 use std::ops::Range;
@@ -18,6 +18,7 @@ pub(super) struct Document<'a> {
     problems: RefCell<Vec<Problem>>,
     /// Every key that was asked for, as a dotted path.
     asked: RefCell<Vec<String>>,
+    lines: RefCell<Lines>,
 }
 
 /// One table of a document. Its keys are taken out as they are read; what is left at the end is unknown.
@@ -51,12 +52,12 @@ impl<'a> Document<'a> {
     /// Reads the syntax; what cannot be understood is a problem, the rest is read on.
     pub(super) fn new(file: &'a Path, text: &'a str) -> (Self, DeTable<'a>) {
         let line_starts = text.match_indices('\n').map(|(at, _)| at + 1).collect();
-        let (problems, asked) = (RefCell::default(), RefCell::default());
         let document = Self {
             file,
             line_starts,
-            problems,
-            asked,
+            problems: RefCell::default(),
+            asked: RefCell::default(),
+            lines: RefCell::default(),
         };
         let (root, errors) = DeTable::parse_recoverable(text);
         for error in errors {
@@ -81,8 +82,17 @@ impl<'a> Document<'a> {
 
     pub(super) fn into_problems(self) -> Vec<Problem> {
         let mut problems = self.problems.into_inner();
+        let lines = self.lines.into_inner();
+        for problem in &mut problems {
+            problem.line = problem.line.or_else(|| lines.of(&problem.key));
+        }
         problems.sort_by_key(|problem| problem.line);
         problems
+    }
+
+    /// Where what has been read so far stands.
+    pub(super) fn lines(&self) -> Lines {
+        self.lines.borrow().clone()
     }
 
     #[cfg(test)]
@@ -99,6 +109,10 @@ impl<'a> Document<'a> {
             what: wrong.what,
             remedy: wrong.remedy,
         }
+    }
+
+    fn note_line(&self, key: &str, span: Range<usize>) {
+        self.lines.borrow_mut().note(key, self.line_of(span.start));
     }
 
     fn line_of(&self, offset: usize) -> usize {
@@ -229,13 +243,8 @@ impl<'d, 'a> Table<'d, 'a> {
                 Some(near) => format!("did you mean `{near}`? Known keys here: {known}"),
                 None => format!("known keys here: {known}"),
             };
-            let span = if key.span().is_empty() {
-                value.span()
-            } else {
-                key.span()
-            };
             self.document.problem(
-                Some(span),
+                Some(start_of(key, value)),
                 &self.path_of(key_text),
                 Wrong::new("unknown key", remedy),
             );
@@ -244,13 +253,19 @@ impl<'d, 'a> Table<'d, 'a> {
 
     fn take(&mut self, key: &'static str) -> Option<Spanned<DeValue<'a>>> {
         self.asked.push(key);
-        self.document.asked.borrow_mut().push(self.path_of(key));
-        self.entries.remove(key)
+        let path = self.path_of(key);
+        let (name, value) = self.entries.remove_entry(key).unzip();
+        if let (Some(name), Some(value)) = (&name, &value) {
+            self.document.note_line(&path, start_of(name, value));
+        }
+        self.document.asked.borrow_mut().push(path);
+        value
     }
 
     fn sub(&self, path: String, value: Spanned<DeValue<'a>>) -> Option<Table<'d, 'a>> {
         let span = value.span();
         let line = Some(self.document.line_of(span.start));
+        self.document.note_line(&path, span.clone());
         if let DeValue::Table(entries) = value.into_inner() {
             return Some(Table {
                 document: self.document,
@@ -264,6 +279,15 @@ impl<'d, 'a> Table<'d, 'a> {
         self.document
             .problem(Some(span), &path, Wrong::new("is not a table", remedy));
         None
+    }
+}
+
+/// Where an entry begins: with its key, unless that is written elsewhere.
+fn start_of<'a, K>(key: &Spanned<K>, value: &Spanned<DeValue<'a>>) -> Range<usize> {
+    if key.span().is_empty() {
+        value.span()
+    } else {
+        key.span()
     }
 }
 

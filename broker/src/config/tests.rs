@@ -226,12 +226,12 @@ fn listeners_differ_in_name_and_address() {
     let listener = |name, address| format!("[[listener]]\nname = \"{name}\"\naddress = \"{address}\"\n");
     let same_name = problem(&(listener("a", "127.0.0.1:1") + &listener("a", "127.0.0.1:2")));
     assert!(
-        same_name.contains("listener[1].name: the name \"a\" is taken"),
+        same_name.contains(":5: listener[1].name: the name \"a\" is taken"),
         "{same_name}"
     );
     let same_address = problem(&(listener("a", "127.0.0.1:1") + &listener("b", "127.0.0.1:1")));
     assert!(
-        same_address.contains("listener[1].address: the address 127.0.0.1:1 is taken"),
+        same_address.contains(":6: listener[1].address: the address 127.0.0.1:1 is taken"),
         "{same_address}"
     );
     assert!(
@@ -288,6 +288,34 @@ fn what_is_odd_but_right_is_a_warning() {
 fn broken_syntax_is_reported_with_its_line() {
     let problems = parse("workers = 2\n[limits\nreceive_max = 3\n").expect_err("problems");
     assert!(problems[0].starts_with("/etc/sluice.toml:2: "), "{problems:?}");
+}
+
+#[test]
+fn a_problem_that_shows_later_still_has_its_line() {
+    let config = parse(
+        "workers = 2\n[[listener]]\nname = \"a\"\naddress = \"127.0.0.1:1\"\n[listener.tls]\ncertificate = \"c\"\n\
+         key = \"k\"\n[policy.users]\nsettings = { users = [] }\n",
+    )
+    .expect("no problems");
+    for (key, line) in [
+        ("workers", Some(1)),
+        ("listener[0].tls.key", Some(7)),
+        ("listener[0].tls.crls", Some(5)),
+        ("policy.users", Some(8)),
+        ("policy.users.settings.users", Some(9)),
+        ("policy.absent.file", None),
+        ("data_dir", None),
+    ] {
+        assert_eq!(config.lines.of(key), line, "{key}");
+    }
+}
+
+#[test]
+fn a_file_that_is_no_text_says_so() {
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    std::fs::write(file.path(), b"\xFF\xFE").expect("it is written");
+    let problems = Config::load(file.path()).expect_err("problems");
+    assert!(problems[0].remedy.contains("UTF-8"), "{problems:?}");
 }
 
 #[test]

@@ -119,7 +119,7 @@ impl Confinement {
         });
         let problem = |(key, path): (String, PathBuf)| Problem {
             file: config.file.clone(),
-            line: None,
+            line: config.lines.of(&key),
             key,
             what: format!(
                 "{} is in no directory that was named when the broker started, and it is confined to those",

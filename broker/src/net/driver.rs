@@ -341,6 +341,12 @@ impl<S: Socket> Client<S> {
         if let Poll::Ready(judgement) = self.poll_reauth(cx) {
             return Poll::Ready(Turn::Reauth(judgement));
         }
+        if self.link.conn.is_closed() {
+            return Poll::Ready(Turn::End(End::Broker(Stop {
+                reason: ReasonCode::PACKET_TOO_LARGE,
+                text: "an answer it needs is above its Maximum Packet Size",
+            })));
+        }
         let send_at = match self.send(cx, now) {
             Ok(send_at) => send_at,
             Err(end) => return Poll::Ready(Turn::End(end)),

@@ -11,7 +11,7 @@ use crate::memory::Pressure;
 use crate::policy::verdict::{Admission, ContentVerdict, Decision, Peer, PublishVerdict, Refusal};
 use crate::policy::{Gate, Judging, Step};
 use crate::report;
-use sluice_mqtt::conn::Event;
+use sluice_mqtt::conn::{ConnAckTooLarge, Event};
 use sluice_mqtt::packet::{ConnAck, Connect, Version, Will};
 use sluice_mqtt::reason::ReasonCode;
 use sluice_mqtt::text::Text;
@@ -167,23 +167,19 @@ async fn admit<S: Socket>(
             return None;
         }
     };
-    if shared.hub.store().wait(attached.ticket).await.is_err() {
-        let left = Detach {
-            gate,
-            will: None,
-            ending: Ending::Lost,
-            expiry_seconds,
-            reason: ReasonCode::SERVER_UNAVAILABLE,
-        };
-        let now = Instant::now();
-        shared.hub.detach(&attached.cell, attached.connection, left, now);
-        refuse(link, shared, peer, &connect, &no_session(&AttachError::NotStored));
+    let welcome = welcome(
+        link,
+        shared,
+        (&connect, admission),
+        assigned,
+        (&enforced, &attached),
+    )
+    .await;
+    if let Err(refusal) = welcome {
+        turn_back(shared, &attached, gate, expiry_seconds, terms::reason(&refusal));
+        refuse(link, shared, peer, &connect, &refusal);
         return None;
     }
-    let assigned = assigned.and_then(|id| Text::try_from(id).ok());
-    let connack = terms::connack(&connect, admission, &enforced, assigned, attached.session_present);
-    link.conn
-        .accept(enforced.terms(&connect, admission), connack, Instant::now());
     gate.connected(attached.session_present);
     shared.events.emit(Fact::ClientConnected {
         client: report::client(&attached.cell.key.client_id, peer),
@@ -199,6 +195,42 @@ async fn admit<S: Socket>(
         enforced,
         identity: terms::Identity::new(&connect),
     })
+}
+
+/// Tells a client that it is in, once its session is on disk.
+async fn welcome<S: Socket>(
+    link: &mut Link<S>,
+    shared: &Shared,
+    (connect, admission): (&Connect, &Admission),
+    assigned: Option<String>,
+    (enforced, attached): (&Enforced, &Attached),
+) -> Result<(), Refusal> {
+    if shared.hub.store().wait(attached.ticket).await.is_err() {
+        return Err(no_session(&AttachError::NotStored));
+    }
+    let assigned = assigned.and_then(|id| Text::try_from(id).ok());
+    let connack = terms::connack(connect, admission, enforced, assigned, attached.session_present);
+    link.conn
+        .accept(enforced.terms(connect, admission), connack, Instant::now())
+        .map_err(|ConnAckTooLarge| {
+            terms::refusal(
+                ReasonCode::IMPLEMENTATION_SPECIFIC_ERROR,
+                "what it must be told is above its Maximum Packet Size",
+            )
+        })
+}
+
+/// Leaves the session of a client that was not told that it is in: its will never was one.
+fn turn_back(shared: &Shared, attached: &Attached, gate: Gate, expiry_seconds: u32, reason: ReasonCode) {
+    let left = Detach {
+        gate,
+        will: None,
+        ending: Ending::Lost,
+        expiry_seconds,
+        reason,
+    };
+    let now = Instant::now();
+    shared.hub.detach(&attached.cell, attached.connection, left, now);
 }
 
 /// Why a client that was admitted does not get in.

@@ -398,7 +398,7 @@ impl Host {
         let _loading = self.registry.loading.lock();
         let mut shelf = self.registry.shelf.lock();
         let Some(slot) = shelf.slots.iter_mut().find(|slot| &*slot.policy.name == name) else {
-            return Err(error(PolicyErrorKind::UnknownPolicy(name.to_owned())));
+            return Err(error(PolicyErrorKind::NoSuchPolicy));
         };
         if only_from.is_some_and(|id| id != slot.policy.id) {
             return Ok(self.report(false, &[]));

@@ -315,6 +315,8 @@ pub enum PolicyErrorKind {
     Resource(Resource, String),
     /// A chain names a policy that is not configured.
     UnknownPolicy(String),
+    /// Nothing of this name is loaded.
+    NoSuchPolicy,
     /// Two policies have the same name.
     Duplicate,
     /// There is no earlier module to go back to.
@@ -366,6 +368,7 @@ impl fmt::Display for PolicyErrorKind {
             Self::Resource(Resource::Service(name), what) => write!(f, "the service `{name}`: {what}"),
             Self::Resource(Resource::Issuer(name), what) => write!(f, "the jwt `{name}`: {what}"),
             Self::UnknownPolicy(name) => write!(f, "the chain names `{name}`, which is not configured"),
+            Self::NoSuchPolicy => f.write_str("there is no such policy; see `sluice policy list`"),
             Self::Duplicate => f.write_str("configured twice"),
             Self::NoPrevious => f.write_str("there is no earlier module to go back to"),
             Self::Host(error) => f.write_str(error),

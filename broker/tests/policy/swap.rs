@@ -102,7 +102,7 @@ fn rollback_goes_back_step_by_step_and_no_further_than_there_are_modules() {
     );
     assert!(matches!(
         host.policies.rollback("q").unwrap_err().kind,
-        PolicyErrorKind::UnknownPolicy(_)
+        PolicyErrorKind::NoSuchPolicy
     ));
 }
 

@@ -43,6 +43,10 @@ pub struct Terms {
     pub session_expiry_seconds: u32,
 }
 
+/// Not even the bare CONNACK is within the Maximum Packet Size of the client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ConnAckTooLarge;
+
 /// What has to be remembered of CONNECT.
 #[derive(Clone, Debug)]
 pub(super) struct Hello {
@@ -130,9 +134,17 @@ impl Connection {
     ///
     /// `connack` brings what the broker has to say beyond `terms`: session present, assigned client id, Maximum QoS
     /// and what else is available, response information, authentication data and so on. Values at their defaults
-    /// are not sent, optional parts are left out where they do not fit. The output is closed if even the bare
-    /// CONNACK is above the client's Maximum Packet Size.
-    pub fn accept(&mut self, terms: Terms, mut connack: ConnAck, now: Instant) {
+    /// are not sent, optional parts are left out where they do not fit.
+    ///
+    /// # Errors
+    /// What a client must be told is above its Maximum Packet Size [MQTT-3.1.2-24]. It is not let in, and is still to
+    /// be refused.
+    pub fn accept(
+        &mut self,
+        terms: Terms,
+        mut connack: ConnAck,
+        now: Instant,
+    ) -> Result<(), ConnAckTooLarge> {
         debug_assert!(self.phase == Phase::Deciding, "accepting in {:?}", self.phase);
         debug_assert!(
             connack.reason == ReasonCode::SUCCESS,
@@ -140,16 +152,21 @@ impl Connection {
             connack.reason
         );
         if self.phase != Phase::Deciding {
-            return;
+            return Ok(());
         }
-        let v5 = self.hello.version == Version::V5;
-        self.inbound = Inbound::new(Announced {
+        let announced = Announced {
             version: self.hello.version,
             receive_max: terms.receive_max,
             topic_alias_max: terms.topic_alias_max,
             qos_max: connack.qos_max.unwrap_or(QoS::ExactlyOnce),
             retain_available: connack.retain_available,
-        });
+        };
+        self.announce(&terms, &mut connack);
+        if !self.write_connack(connack) {
+            return Err(ConnAckTooLarge);
+        }
+        let v5 = self.hello.version == Version::V5;
+        self.inbound = Inbound::new(announced);
         self.aliases = OutboundAliases::new(self.hello.topic_alias_max);
         self.keep_alive = KeepAlive::new(terms.keep_alive_seconds, now);
         self.session_expiry_seconds = terms.session_expiry_seconds;
@@ -158,13 +175,8 @@ impl Connection {
         self.packet_bytes_max = terms.packet_bytes_max;
         self.payload_bytes_max = terms.payload_bytes_max;
         self.config.versions = Vec::new();
-        self.announce(&terms, &mut connack);
-        let fits = self.write_connack(connack);
-        self.phase = if fits {
-            Phase::Established(Reauth::None)
-        } else {
-            Phase::Closed
-        };
+        self.phase = Phase::Established(Reauth::None);
+        Ok(())
     }
 
     /// Fills in what the client must know of the terms, and nothing it knows already.
@@ -201,7 +213,8 @@ impl Connection {
 
     /// Asks the client for more, before CONNACK or during re-authentication.
     ///
-    /// A client without an authentication method cannot be asked [MQTT-4.12.0-6]: it is refused (0x8C).
+    /// A client without an authentication method cannot be asked [MQTT-4.12.0-6]: it is refused (0x8C). One whose
+    /// Maximum Packet Size is below the question would wait for it for ever: its connection ends.
     pub fn challenge(&mut self, data: Option<Bytes>) {
         let next = match self.phase {
             Phase::Deciding if self.hello.auth_method.is_none() => {
@@ -215,8 +228,14 @@ impl Connection {
                 return;
             }
         };
-        self.write_auth(ReasonCode::CONTINUE_AUTHENTICATION, data); // [MQTT-4.12.0-2]
-        self.phase = next;
+        // [MQTT-4.12.0-2]
+        if self.write_auth(ReasonCode::CONTINUE_AUTHENTICATION, data) {
+            self.phase = next;
+        } else if self.is_established() {
+            self.disconnect(ReasonCode::PACKET_TOO_LARGE, None, None);
+        } else {
+            self.refuse(ConnAck::new(ReasonCode::IMPLEMENTATION_SPECIFIC_ERROR));
+        }
     }
 
     /// Ends a re-authentication with success. Failure is a [`Connection::disconnect`] [MQTT-4.12.1-2].
@@ -227,8 +246,10 @@ impl Connection {
             self.phase
         );
         if self.phase == Phase::Established(Reauth::Judging) {
-            self.write_auth(ReasonCode::SUCCESS, data);
             self.phase = Phase::Established(Reauth::None);
+            if !self.write_auth(ReasonCode::SUCCESS, data) {
+                self.disconnect(ReasonCode::PACKET_TOO_LARGE, None, None);
+            }
         }
     }
 
@@ -310,7 +331,8 @@ impl Connection {
         Ok(Event::Disconnect(disconnect))
     }
 
-    fn write_auth(&mut self, reason: ReasonCode, data: Option<Bytes>) {
+    /// False: it is above the client's Maximum Packet Size.
+    fn write_auth(&mut self, reason: ReasonCode, data: Option<Bytes>) -> bool {
         let method = self.hello.auth_method.clone();
         self.write(Packet::Auth(Auth {
             reason,
@@ -318,7 +340,7 @@ impl Connection {
             data,
             reason_string: None,
             user_properties: Vec::new(),
-        }));
+        }))
     }
 
     /// False: even without its optional parts it is above the client's Maximum Packet Size.

@@ -41,7 +41,7 @@ mod refusal;
 mod tests;
 
 pub use close::{Breach, CloseCause};
-pub use handshake::{ConnectionConfig, Terms};
+pub use handshake::{ConnAckTooLarge, ConnectionConfig, Terms};
 pub use outbound::Delivered;
 pub use received::{Accepted, Receipt, Received, Refused};
 

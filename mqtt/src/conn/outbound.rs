@@ -107,7 +107,7 @@ impl Connection {
         });
     }
 
-    /// Answers SUBSCRIBE.
+    /// Answers SUBSCRIBE. The connection ends if the answer is above the client's Maximum Packet Size.
     pub fn suback(&mut self, mut suback: SubAck) {
         for reason in &mut suback.reasons {
             *reason = listed(PacketType::SubAck, *reason);
@@ -115,7 +115,7 @@ impl Connection {
         self.send(Packet::SubAck(suback));
     }
 
-    /// Answers UNSUBSCRIBE.
+    /// Answers UNSUBSCRIBE. The connection ends if the answer is above the client's Maximum Packet Size.
     pub fn unsuback(&mut self, mut unsuback: UnsubAck) {
         for reason in &mut unsuback.reasons {
             *reason = listed(PacketType::UnsubAck, *reason);
@@ -123,10 +123,11 @@ impl Connection {
         self.send(Packet::UnsubAck(unsuback));
     }
 
-    /// Nothing is sent once the connection has ended [MQTT-3.14.4-1].
+    /// Nothing is sent once the connection has ended [MQTT-3.14.4-1]. An answer that may not be sent [MQTT-3.1.2-24] is
+    /// one the client would wait for in vain.
     fn send(&mut self, packet: Packet) {
-        if self.is_established() {
-            self.write(packet);
+        if self.is_established() && !self.write(packet) {
+            self.disconnect(ReasonCode::PACKET_TOO_LARGE, None, None);
         }
     }
 

@@ -341,7 +341,10 @@ impl Pair {
             self.client.receive_max.map_or(u16::MAX, NonZeroU16::get),
             self.now,
         );
-        self.conn.accept(self.terms.clone(), connack, self.now);
+        if self.conn.accept(self.terms.clone(), connack, self.now).is_err() {
+            self.conn
+                .refuse(ConnAck::new(ReasonCode::IMPLEMENTATION_SPECIFIC_ERROR));
+        }
     }
 
     fn publish(&mut self, received: Received) {

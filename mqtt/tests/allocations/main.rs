@@ -99,7 +99,8 @@ fn connected(version: Version) -> (Connection, Instant) {
         keep_alive_seconds: 60,
         session_expiry_seconds: 0,
     };
-    conn.accept(terms, ConnAck::new(ReasonCode::SUCCESS), now);
+    let accepted = conn.accept(terms, ConnAck::new(ReasonCode::SUCCESS), now);
+    assert!(accepted.is_ok(), "a client without a Maximum Packet Size");
     discard(conn.output());
     (conn, now)
 }

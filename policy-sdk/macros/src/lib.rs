@@ -66,6 +66,23 @@ impl Outline {
                 _ => None,
             })
         };
+        let is_async = |name: &str| {
+            tokens.windows(3).any(|triple| match triple {
+                [first, second, third] => {
+                    is_word(first, "async") && is_word(second, "fn") && is_word(third, name)
+                }
+                _ => false,
+            })
+        };
+        if HOOKS
+            .iter()
+            .any(|(hook, _)| *hook != "on_connect" && is_async(hook))
+        {
+            return Err(
+                "only `on_connect` may be `async` and ask: all other hooks answer at once. What `on_refresh` would ask, \
+                 `on_connect` does when `connection_seconds_max` has the client connect again",
+            );
+        }
         Ok(Self {
             target: target.to_string(),
             functions: named("fn").collect(),

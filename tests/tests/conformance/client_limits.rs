@@ -3,7 +3,7 @@
 //! `Peer` itself fails on any packet that is larger than its CONNECT allowed, or explains itself where it must not.
 
 use crate::brokers::{broker, guarded};
-use sluice_tests::packet::{Connect, V5, auth, connect, publish, pubrel, subscribe, unsubscribe};
+use sluice_tests::packet::{Connect, V5, auth, connect, publish, pubrel, subscribe, unsubscribe, will};
 use sluice_tests::peer::Peer;
 use sluice_tests::property::Property::{self, *};
 use sluice_tests::unique;
@@ -127,6 +127,46 @@ fn a_refusing_connack_leaves_out_what_would_not_fit() {
         );
         peer.expect_closed();
     }
+}
+
+// v5[3.1.2-24]
+#[test]
+fn a_client_whose_connack_would_not_fit_is_turned_away() {
+    // Wanting an identifier, it must be told one. Until it is turned away it has no session to be cleaned up after.
+    let mut watcher = broker().client(V5);
+    let topic = unique("will/");
+    watcher.subscribe(&topic, 0);
+    for (bytes, refusal) in [(4, None), (5, Some(0x83)), (30, Some(0x83))] {
+        let packet = connect(V5, "")
+            .property(MaximumPacketSize(bytes))
+            .will(will(&topic, "unsent"));
+        let mut peer = broker().peer(V5);
+        peer.send(packet);
+        if let Some(reason) = refusal {
+            let connack = peer.expect_connack();
+            peer.assert(connack.code == reason, "Implementation specific error");
+        }
+        peer.expect_closed();
+    }
+    watcher.expect_silence();
+}
+
+// v5[3.1.2-24]
+#[test]
+fn a_client_whose_suback_or_unsuback_would_not_fit_does_not_wait_for_it() {
+    let filters: Vec<_> = (0..100).map(|_| unique("size/")).collect();
+    let (mut peer, _) = broker().join(&with_size(60));
+    let packet = filters
+        .iter()
+        .fold(subscribe(1), |packet, filter| packet.filter(filter, 0));
+    peer.send(packet);
+    peer.expect_disconnected(&[0x95]);
+    let (mut peer, _) = broker().join(&with_size(60));
+    let packet = filters
+        .iter()
+        .fold(unsubscribe(1), |packet, filter| packet.filter(filter));
+    peer.send(packet);
+    peer.expect_disconnected(&[0x95]);
 }
 
 // v5[3.14.2-3 3.14.2-4] traps[40]

@@ -2,7 +2,7 @@
 
 use crate::{broker, metric, shed};
 use sluice_tests::broker::{Broker, Signal};
-use sluice_tests::packet::{BOTH, V5, V311, Version, connect};
+use sluice_tests::packet::{BOTH, Encode, V5, V311, Version, connect, publish};
 use sluice_tests::peer::Peer;
 use sluice_tests::transport::{Transport, tcp};
 use sluice_tests::{eventually, unique};
@@ -231,4 +231,21 @@ fn the_longest_keep_alive_holds_for_every_version() {
         }
     }
     assert_eq!(BOTH, [V311, V5]);
+}
+
+#[test]
+fn a_connect_above_its_cap_is_not_waited_for_and_packets_of_those_who_are_in_may_be_larger() {
+    // Longer than the test waits: whoever is closed is not closed for being late.
+    let listener = "[[listener]]\nname = \"plain\"\naddress = \"127.0.0.1:0\"\nconnect_timeout = \"60 s\"";
+    let broker = broker(&format!("{listener}\n[limits]\nconnect_bytes_max = \"512 B\""));
+    for version in BOTH {
+        let packet = |bytes: usize| connect(version, unique("client")).username("x".repeat(bytes));
+        let mut small = Peer::open(broker.listener("plain"), version);
+        small.send(packet(400));
+        assert_eq!(small.expect_connack().code, 0);
+        small.publish(publish("a", [7; 2_000]).qos(1));
+        let mut large = Peer::open(broker.listener("plain"), version);
+        large.send(&packet(600).bytes(version)[..20]);
+        large.expect_not_admitted(&[0x95]);
+    }
 }

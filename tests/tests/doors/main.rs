@@ -4,6 +4,7 @@
 mod guards;
 mod health;
 mod hooks;
+mod listeners;
 mod proxy;
 mod slow;
 mod unix;

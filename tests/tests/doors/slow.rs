@@ -1,7 +1,7 @@
 //! Thousands of clients that hardly say anything.
 //!
-//! `SLUICE_SLOW_CLIENTS=20000 cargo test -p sluice-tests --test doors slow_and -- --nocapture` tries more of them than
-//! the usual run and prints what each costs. The test and the broker each need 200 files more than clients: see
+//! `SLUICE_SLOW_CLIENTS=19900 cargo test -p sluice-tests --test doors slow_and -- --nocapture` tries more of them than
+//! the usual run and prints what each costs. The test and the broker each need 100 files more than clients: see
 //! `ulimit -Hn`.
 
 use crate::{broker_with, metric, shed};
@@ -56,7 +56,7 @@ fn wanted() -> usize {
 fn raise_file_limit(files: usize) {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let limit = getrlimit(Resource::Nofile);
-    let files = files as u64 + 200;
+    let files = files as u64 + 100;
     if limit.current.is_some_and(|current| current < files) {
         let raised = Rlimit {
             current: Some(files),

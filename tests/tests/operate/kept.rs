@@ -79,6 +79,7 @@ fn a_copy_of_a_running_broker_gives_back_what_was_acknowledged_before_it() {
     publish_to(&broker, &topic, "before");
     let copied = told(&broker, &["backup", "copy"]);
     assert!(copied["rows"].as_u64().is_some_and(|rows| rows > 0), "{copied}");
+    assert_eq!(copied["path"], "copy", "where it is, not where it was made");
     assert!(
         broker.sluice(&["backup", "copy"]).is_err(),
         "nothing is overwritten"
@@ -93,7 +94,7 @@ fn a_copy_of_a_running_broker_gives_back_what_was_acknowledged_before_it() {
         "nothing is overwritten"
     );
     std::fs::rename(&data_dir, broker.dir().join("data.before")).expect("it can be moved away");
-    obeyed(&broker, &["restore", "copy", "--config", "sluice.toml"]);
+    obeyed(&broker, &["restore", "copy", "data"]);
     let checked = told(&broker, &["store", "check", "--config", "sluice.toml"]);
     assert_eq!(checked["ok"], true);
     broker.start_again();

@@ -16,7 +16,7 @@ pub fn asking(url: &str, more: &str, files: &[(&str, &[u8])]) -> Broker {
 }
 
 /// The same with several services: their names, URLs, and what else is said of them.
-fn asking_all(services: &[(&str, String, &str)], files: &[(&str, &[u8])]) -> Broker {
+pub fn asking_all(services: &[(&str, String, &str)], files: &[(&str, &[u8])]) -> Broker {
     let granted: Vec<String> = services
         .iter()
         .map(|(name, ..)| format!("\"http:{name}\""))
@@ -67,12 +67,12 @@ fn outcome(broker: &Broker, outcome: &str) -> u64 {
 }
 
 /// A client about which this service is asked.
-fn asked_about(broker: &Broker, service: &str) -> ConnAck {
+pub fn asked_about(broker: &Broker, service: &str) -> ConnAck {
     try_join(broker, "gate", &who("http").password(service)).1
 }
 
 /// The client is refused with Server unavailable, and the log says why.
-fn is_denied(broker: &Broker, service: &str, why: &str) {
+pub fn is_denied(broker: &Broker, service: &str, why: &str) {
     assert_eq!(asked_about(broker, service).code, 0x88, "{service}: {why}");
     broker.wait_for_log(why, |line| {
         line.is("service_failed") && line.has("service", service) && line.text.contains(why)

@@ -8,6 +8,7 @@ mod examples;
 mod hostile;
 mod limits;
 mod load;
+mod mutual;
 mod quarantine;
 mod refused;
 mod storm;

@@ -65,11 +65,18 @@ fn a_policy_from_elsewhere_needs_a_restart_and_a_reload_says_so() {
     write(broker.dir(), "", &file);
     broker.signal(Signal::HUP);
     let rejected = broker.wait_for_log("the refusal", |line| line.is("config_rejected"));
+    let written = fs::read_to_string(broker.dir().join("sluice.toml")).expect("the configuration");
+    let line = written
+        .lines()
+        .take_while(|line| !line.starts_with("file = "))
+        .count()
+        + 1;
     assert_eq!(
         text(&rejected),
         format!(
-            "sluice.toml: policy.gate.file: {} is in no directory that was named when the broker started, and it is \
+            "sluice.toml:{}: policy.gate.file: {} is in no directory that was named when the broker started, and it is \
              confined to those: restart the broker, or put the file beside one that it reads already",
+            line,
             file.display()
         )
     );

@@ -92,31 +92,33 @@ impl Guard {
 
     /// Somebody from there failed to come in. `Some`: it is to be kept out.
     pub(super) fn failed(&self, address: IpAddr) -> Option<Sentence> {
-        let rules = self.rules.load();
-        let threshold = rules.failures?;
+        let threshold = self.rules.load().failures?;
         let source = self.counted(Some(address))?;
-        let mut watch = self.watch.lock();
-        let is_too_much = watch.failed(source, threshold, Instant::now());
-        self.metrics.guard_entries.set(watch.size() as u64);
-        is_too_much.then_some(Sentence {
-            source: Some(source),
-            threshold,
-            ban_for: rules.ban_for,
+        self.reckon(Some(source), threshold, |watch, now| {
+            watch.failed(source, threshold, now)
         })
     }
 
     /// A client of this name came in. `Some`: it is to be kept out from now on.
     pub(super) fn came(&self, client_id: &str) -> Option<Sentence> {
-        let rules = self.rules.load();
-        let threshold = rules.flapping?;
+        let threshold = self.rules.load().flapping?;
         let name = self.names.hash_one(client_id);
+        self.reckon(None, threshold, |watch, now| watch.came(name, threshold, now))
+    }
+
+    fn reckon(
+        &self,
+        source: Option<Network>,
+        threshold: Threshold,
+        is_too_often: impl FnOnce(&mut Watch, Instant) -> bool,
+    ) -> Option<Sentence> {
         let mut watch = self.watch.lock();
-        let is_too_much = watch.came(name, threshold, Instant::now());
+        let is_over = is_too_often(&mut watch, Instant::now());
         self.metrics.guard_entries.set(watch.size() as u64);
-        is_too_much.then_some(Sentence {
-            source: None,
+        is_over.then(|| Sentence {
+            source,
             threshold,
-            ban_for: rules.ban_for,
+            ban_for: self.rules.load().ban_for,
         })
     }
 

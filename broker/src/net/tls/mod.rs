@@ -258,10 +258,11 @@ fn digest(tls: &Tls, materials: &[Material], clients: Option<&Clients>) -> [u8; 
 }
 
 fn problem(config: &Config, listener: usize, finding: Finding) -> Problem {
+    let key = format!("listener[{listener}].tls.{}", finding.key);
     Problem {
         file: config.file.clone(),
-        line: None,
-        key: format!("listener[{listener}].tls.{}", finding.key),
+        line: config.lines.of(&key),
+        key,
         what: finding.what,
         remedy: finding.remedy,
     }

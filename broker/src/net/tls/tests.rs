@@ -121,9 +121,9 @@ fn files_that_are_missing_are_named_both() {
     assert_eq!(
         problems,
         [
-            "sluice.toml: listener[1].tls.certificate: chain.pem cannot be read: No such file or directory (os error \
+            "sluice.toml:7: listener[1].tls.certificate: chain.pem cannot be read: No such file or directory (os error \
              2): check the path, and whether the broker's user may read it",
-            "sluice.toml: listener[1].tls.key: key.pem cannot be read: No such file or directory (os error 2): check \
+            "sluice.toml:7: listener[1].tls.key: key.pem cannot be read: No such file or directory (os error 2): check \
              the path, and whether the broker's user may read it",
         ]
     );
@@ -135,14 +135,14 @@ fn files_without_what_they_should_hold_say_what_is_missing() {
     files.write("chain.pem", &files.key);
     assert_begins(
         &files.problem(),
-        "sluice.toml: listener[1].tls.certificate: chain.pem has no certificate in it: it needs a block \
+        "sluice.toml:7: listener[1].tls.certificate: chain.pem has no certificate in it: it needs a block \
          -----BEGIN CERTIFICATE-----; ",
     );
     let files = Files::new();
     files.write("key.pem", &files.certificate);
     assert_eq!(
         files.problem(),
-        "sluice.toml: listener[1].tls.key: key.pem has no private key in it: it needs a block -----BEGIN PRIVATE \
+        "sluice.toml:7: listener[1].tls.key: key.pem has no private key in it: it needs a block -----BEGIN PRIVATE \
          KEY-----"
     );
 }
@@ -153,7 +153,7 @@ fn damaged_files_say_so() {
     files.write("chain.pem", files.certificate.trim_end().trim_end_matches('-'));
     assert_eq!(
         files.problem(),
-        "sluice.toml: listener[1].tls.certificate: chain.pem is damaged: a block has no end: was it copied as a \
+        "sluice.toml:7: listener[1].tls.certificate: chain.pem is damaged: a block has no end: was it copied as a \
          whole?"
     );
     let cut: Vec<_> = files.certificate.lines().collect();
@@ -163,12 +163,12 @@ fn damaged_files_say_so() {
     );
     assert_begins(
         &files.problem(),
-        "sluice.toml: listener[1].tls.certificate: the first certificate in chain.pem is damaged: ",
+        "sluice.toml:7: listener[1].tls.certificate: the first certificate in chain.pem is damaged: ",
     );
     files.write("chain.pem", &"x".repeat(2 << 20));
     assert_begins(
         &files.problem(),
-        "sluice.toml: listener[1].tls.certificate: chain.pem is larger than 1 MiB",
+        "sluice.toml:7: listener[1].tls.certificate: chain.pem is larger than 1 MiB",
     );
 }
 
@@ -184,7 +184,7 @@ fn an_encrypted_key_says_how_to_decrypt_it() {
         let problem = files.problem();
         assert_begins(
             &problem,
-            "sluice.toml: listener[1].tls.key: key.pem is encrypted: nobody is there to enter its passphrase; `openssl pkey",
+            "sluice.toml:7: listener[1].tls.key: key.pem is encrypted: nobody is there to enter its passphrase; `openssl pkey",
         );
     }
 }
@@ -195,7 +195,7 @@ fn a_key_of_another_certificate_is_told_from_an_unusable_one() {
     files.write("key.pem", &Files::new().key);
     assert_begins(
         &files.problem(),
-        "sluice.toml: listener[1].tls.key: key.pem does not belong to the certificate in chain.pem: ",
+        "sluice.toml:7: listener[1].tls.key: key.pem does not belong to the certificate in chain.pem: ",
     );
     files.write(
         "key.pem",
@@ -203,7 +203,7 @@ fn a_key_of_another_certificate_is_told_from_an_unusable_one() {
     );
     assert_begins(
         &files.problem(),
-        "sluice.toml: listener[1].tls.key: key.pem cannot be used: ",
+        "sluice.toml:7: listener[1].tls.key: key.pem cannot be used: ",
     );
 }
 
@@ -211,10 +211,10 @@ fn a_key_of_another_certificate_is_told_from_an_unusable_one() {
 fn a_certificate_is_taken_in_its_time_only_and_its_end_is_announced() {
     let files = Files::new();
     assert_eq!(files.found(184 - 31), Ok(Vec::new()));
-    let warning = "sluice.toml: listener[1].tls.certificate: the certificate in chain.pem expires in 12 d, on \
+    let warning = "sluice.toml:7: listener[1].tls.certificate: the certificate in chain.pem expires in 12 d, on \
                    2027-01-01: renew it and reload";
     assert_eq!(files.found(184 - 12), Ok(vec![warning.to_owned()]));
-    let expired = "sluice.toml: listener[1].tls.certificate: the certificate in chain.pem expired on 2027-01-01: renew \
+    let expired = "sluice.toml:7: listener[1].tls.certificate: the certificate in chain.pem expired on 2027-01-01: renew \
                    it, or set serve_expired if no client of yours minds";
     assert_eq!(files.found(185), Err(vec![expired.to_owned()]));
     let early = load(&files.config(), SystemTime::UNIX_EPOCH).expect_err("too early");
@@ -291,7 +291,7 @@ fn a_key_that_everybody_may_read_or_write_is_a_warning() {
         if let Some(warning) = found.first() {
             assert_begins(
                 warning,
-                "sluice.toml: listener[1].tls.key: key.pem is open to every user of this machine: make it the \
+                "sluice.toml:7: listener[1].tls.key: key.pem is open to every user of this machine: make it the \
                  broker's: `chmod 600 key.pem`",
             );
         }
@@ -323,7 +323,7 @@ fn an_authority_in_the_chain_that_ends_is_a_warning_and_no_more() {
         };
         assert_begins(
             warning,
-            &format!("sluice.toml: listener[1].tls.certificate: {expected}: "),
+            &format!("sluice.toml:7: listener[1].tls.certificate: {expected}: "),
         );
     }
 }

@@ -3,7 +3,9 @@
 use super::*;
 use crate::packet::{ConnAck, Packet, QoS};
 use crate::reason::ReasonCode;
-use crate::testing::{Pair, Welcome, connack, connect, disconnect, puback, publish, text};
+use crate::testing::{
+    Pair, Welcome, connack, connect, disconnect, puback, publish, subscribe, text, unsubscribe,
+};
 use crate::wire::Violation;
 use std::num::NonZeroU16;
 use std::time::Duration;
@@ -72,7 +74,10 @@ fn session_present_is_never_said_where_it_cannot_be_true() {
         let mut pair = Pair::new(client.clone());
         pair.welcome = Welcome::Wait;
         pair.send(client);
-        pair.conn.accept(pair.terms.clone(), yes.clone(), pair.now);
+        assert_eq!(
+            pair.conn.accept(pair.terms.clone(), yes.clone(), pair.now),
+            Ok(())
+        );
         let Some(Packet::ConnAck(connack)) = pair.receive() else {
             panic!("no CONNACK")
         };
@@ -269,4 +274,39 @@ fn a_connack_gives_up_its_extras_before_it_exceeds_the_clients_maximum() {
     pair.send(client);
     assert_eq!(pair.receive(), None);
     assert!(pair.conn.is_closed(), "a client that cannot be answered");
+}
+
+// [MQTT-3.1.2-24], [MQTT-3.8.4-1], [MQTT-3.10.4-4]
+#[test]
+fn a_client_that_may_not_be_sent_its_answer_does_not_wait_for_it() {
+    let Packet::Subscribe(mut subscribe) = subscribe(1, "filter") else {
+        unreachable!()
+    };
+    subscribe.filters = vec![subscribe.filters.remove(0); 20];
+    let Packet::Unsubscribe(mut unsubscribe) = unsubscribe(1, "filter") else {
+        unreachable!()
+    };
+    unsubscribe.filters = vec![unsubscribe.filters.remove(0); 20];
+    let requests = [Packet::Subscribe(subscribe), Packet::Unsubscribe(unsubscribe)];
+    for request in requests {
+        let mut client = connect(Version::V5);
+        client.packet_bytes_max = Some(20);
+        let mut pair = Pair::new(client);
+        pair.handshake();
+        pair.send(request);
+        pair.expect(disconnect(ReasonCode::PACKET_TOO_LARGE));
+        assert!(pair.conn.is_closed());
+    }
+}
+
+#[test]
+fn a_client_that_may_not_be_sent_a_question_does_not_wait_for_it() {
+    let mut client = connect(Version::V5);
+    client.auth_method = Some(text("method"));
+    client.packet_bytes_max = Some(10);
+    let mut pair = Pair::new(client.clone());
+    pair.welcome = Welcome::Challenge("more than ten bytes");
+    pair.send(client);
+    pair.expect(connack(ReasonCode::IMPLEMENTATION_SPECIFIC_ERROR));
+    assert!(pair.conn.is_closed());
 }

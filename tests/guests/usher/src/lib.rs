@@ -4,9 +4,11 @@
 //!   refused when it sees something else. The authentication method `echo` takes one round.
 //! * Topics and filters under `refused/` are refused; filters under `lowered/` get QoS 0.
 //! * The payload `poison` is refused, and `water` becomes `wine`.
+//! * From edition 2 on topics under `souring/` and the payload `souring` are refused as well.
 //! * Client identifiers that begin with `small` and `hasty` have budgets; those with `leaver` must leave when the policy
 //!   is replaced.
-//! * What happens to a client is counted as `refreshed_CLIENT`, `connected_CLIENT` and `disconnected_CLIENT`.
+//! * What happens to clients whose identifier begins with `witness` is counted as `connected_CLIENT` and
+//!   `disconnected_CLIENT`, a refresh of anybody as `refreshed_CLIENT`: a policy has names for 64 counters.
 
 use serde::Deserialize;
 use sluice_policy::prelude::*;
@@ -15,9 +17,8 @@ use sluice_policy::{Peer, host};
 #[derive(Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 struct Usher {
-    /// Means nothing: another one makes a replacement.
-    #[serde(rename = "edition")]
-    _edition: u32,
+    /// Another one makes a replacement.
+    edition: u32,
 }
 
 #[policy]
@@ -48,10 +49,11 @@ impl Policy for Usher {
     }
 
     fn on_publish(&self, request: &PublishRequest) -> Publish {
-        if request.topic.starts_with("refused/") {
-            return Publish::deny();
+        match request.topic.split_once('/') {
+            Some(("refused", _)) => Publish::deny(),
+            Some(("souring", _)) if self.edition > 1 => Publish::deny(),
+            _ => Publish::allow(),
         }
-        Publish::allow()
     }
 
     fn on_subscribe(&self, request: &SubscribeRequest) -> Subscribe {
@@ -66,6 +68,7 @@ impl Policy for Usher {
         let mut message = request.message;
         match message.payload.as_slice() {
             b"poison" => Content::deny(Reason::PayloadFormatInvalid),
+            b"souring" if self.edition > 1 => Content::deny(Reason::PayloadFormatInvalid),
             b"water" => {
                 message.payload = b"wine".to_vec();
                 Content::replace(message)
@@ -76,9 +79,9 @@ impl Policy for Usher {
 
     fn on_event(&self, _: u64, _: u64, event: &Event) {
         match event {
-            Event::Connected(of) => count("connected", &of.client_id),
-            Event::Disconnected(of) => count("disconnected", &of.client_id),
-            Event::QueueOverflow(_) | Event::LimitHit(_) => {}
+            Event::Connected(of) if is_witness(&of.client_id) => count("connected", &of.client_id),
+            Event::Disconnected(of) if is_witness(&of.client_id) => count("disconnected", &of.client_id),
+            _ => {}
         }
     }
 }
@@ -99,6 +102,10 @@ fn budget(client_id: &str) -> Budget {
     } else {
         none
     }
+}
+
+fn is_witness(client_id: &str) -> bool {
+    client_id.starts_with("witness")
 }
 
 fn count(what: &str, client_id: &str) {
@@ -122,6 +129,7 @@ mod tests {
         ));
         let mut session = gate.admit(&client.username("door 192.0.2.1 plain by nobody"));
         assert!(session.may_publish("a") && !session.may_publish("refused/a"));
+        assert!(!session.may_publish("souring/a"));
         assert!(session.may_subscribe("a") && !session.may_subscribe("refused/a"));
         assert_eq!(
             gate.content(0, testing::message("a", "poison")),
