@@ -254,7 +254,7 @@ fn many_threads_publish_at_once_and_lose_nothing() {
     const EACH: u64 = 60;
     let (plate, store, told) = on_plate(options());
     thread::scope(|scope| {
-        for session in 0..THREADS {
+        for session in 1..=THREADS {
             let store = &store;
             scope.spawn(move || {
                 store.submit(opened(session));
