@@ -8,10 +8,8 @@
 use bytes::Bytes;
 use sluice_mqtt::message::Message;
 use sluice_mqtt::packet::QoS;
-use sluice_store::testing::block_on;
-use sluice_store::{
-    Change, Committed, MessageRecord, Observer, Options, Phase, Recipient, SessionRecord, Store,
-};
+use sluice_store::testing::{block_on, offline_session};
+use sluice_store::{Change, Committed, MessageRecord, Observer, Options, Recipient, Store};
 use std::collections::VecDeque;
 use std::error::Error;
 use std::fs::File;
@@ -80,6 +78,7 @@ fn raw(dir: &Path, batch: u32, time: Duration) -> Result<f64, Box<dyn Error>> {
 
 struct Bench {
     store: Store,
+    first_session: u64,
     ear: Arc<Ear>,
     message: Message,
     positions: Vec<u64>,
@@ -119,9 +118,10 @@ struct Measured {
 impl Bench {
     fn new(data_dir: &Path, backlog: u64) -> Result<Self, Box<dyn Error>> {
         let ear = Arc::new(Ear::default());
-        let (store, _) = Store::open(Options::new(data_dir), ear.clone())?;
+        let (store, recovered) = Store::open(Options::new(data_dir), ear.clone())?;
         let mut bench = Self {
             store,
+            first_session: recovered.first_number,
             ear,
             message: Message::own(
                 "plant/7/line/3",
@@ -133,9 +133,8 @@ impl Bench {
             queued: VecDeque::new(),
         };
         for number in 0..SESSIONS {
-            bench
-                .store
-                .submit(Change::SessionOpened(Box::new(session(number))));
+            let session = offline_session(recovered.first_number + number);
+            bench.store.submit(Change::SessionOpened(Box::new(session)));
         }
         while (bench.queued.len() as u64) < backlog {
             for _ in 0..1_000 {
@@ -149,8 +148,9 @@ impl Bench {
 
     fn publish(&mut self) -> sluice_store::Ticket {
         let seq = self.store.next_seq();
-        let session = seq.wrapping_mul(0x9E37_79B9_7F4A_7C15) % SESSIONS;
-        let place = usize::try_from(session)
+        let index = seq.wrapping_mul(0x9E37_79B9_7F4A_7C15) % SESSIONS;
+        let session = self.first_session + index;
+        let place = usize::try_from(index)
             .ok()
             .and_then(|index| self.positions.get_mut(index));
         let position = place.map_or(0, |next| {
@@ -226,19 +226,4 @@ fn cpu() -> Duration {
         time.tv_sec.unsigned_abs(),
         u32::try_from(time.tv_nsec).unwrap_or_default(),
     )
-}
-
-fn session(number: u64) -> SessionRecord {
-    SessionRecord {
-        number,
-        mountpoint: String::new(),
-        client_id: format!("client-{number}"),
-        username: None,
-        address: None,
-        expiry_seconds: u32::MAX,
-        phase: Phase::Offline { expires_at: None },
-        will: None,
-        limits: sluice_store::QueueLimits::default(),
-        gate: Vec::new(),
-    }
 }

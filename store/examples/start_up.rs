@@ -8,10 +8,8 @@
 use bytes::Bytes;
 use sluice_mqtt::message::Message;
 use sluice_mqtt::packet::QoS;
-use sluice_store::testing::block_on;
-use sluice_store::{
-    Change, Committed, MessageRecord, Observer, Options, Phase, Recipient, SessionRecord, Store, Ticket,
-};
+use sluice_store::testing::{block_on, offline_session};
+use sluice_store::{Change, Committed, MessageRecord, Observer, Options, Recipient, Store, Ticket};
 use std::error::Error;
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -90,9 +88,8 @@ fn fill(dir: &Path, messages: u64, payload_bytes: usize) -> Result<(), Box<dyn E
         false,
     );
     for number in 0..SESSIONS {
-        store.submit(Change::SessionOpened(Box::new(session(
-            recovered.first_number + number,
-        ))));
+        let session = offline_session(recovered.first_number + number);
+        store.submit(Change::SessionOpened(Box::new(session)));
     }
     let mut ticket = Ticket::NONE;
     for index in 0..messages {
@@ -128,19 +125,4 @@ fn resident() -> Result<u64, Box<dyn Error>> {
         .ok_or("statm has no second field")?
         .parse()?;
     Ok(pages * 4096)
-}
-
-fn session(number: u64) -> SessionRecord {
-    SessionRecord {
-        number,
-        mountpoint: String::new(),
-        client_id: format!("client-{number}"),
-        username: None,
-        address: None,
-        expiry_seconds: u32::MAX,
-        phase: Phase::Offline { expires_at: None },
-        will: None,
-        limits: sluice_store::QueueLimits::default(),
-        gate: Vec::new(),
-    }
 }

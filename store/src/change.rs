@@ -93,7 +93,7 @@ pub enum Change {
     RetainedCleared(String),
     /// Something the store does not understand: bans, values of policies. `None` removes it.
     Fact {
-        /// Whose keys these are.
+        /// Whose keys these are; above 0.
         kind: u8,
         /// Unique among those of this kind.
         key: Vec<u8>,
@@ -131,7 +131,7 @@ pub struct Recipient {
 /// All that is known of a session beside its subscriptions and messages.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SessionRecord {
-    /// Never used twice, see [`crate::Recovered::first_number`].
+    /// Above 0 and never used twice, see [`crate::Recovered::first_number`].
     pub number: u64,
     /// Prefix of all topics of the client; empty without a mount point.
     pub mountpoint: String,
@@ -220,6 +220,16 @@ pub struct StoredMessage {
 const CHANGE_BYTES: u64 = 64;
 
 impl Change {
+    /// Whether it would have the place of a row that the store keeps for itself.
+    pub(crate) fn is_of_the_store(&self) -> bool {
+        match self {
+            Self::SessionOpened(record) => record.number == 0,
+            Self::Retained(message) => message.topic().is_empty(),
+            Self::Fact { kind, .. } => *kind == 0,
+            _ => false,
+        }
+    }
+
     /// Bytes of memory it takes until it is on disk, about.
     pub(crate) fn bytes(&self) -> u64 {
         let variable = match self {

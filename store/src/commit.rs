@@ -5,7 +5,7 @@
 //! again does no harm.
 
 use crate::data_dir::{DataDir, Stage};
-use crate::engine::{Engine, Fault};
+use crate::engine::{Engine, Fault, all_are_there};
 use crate::journal::{Closed, Journal};
 use crate::ledger::{Ledger, Rows};
 use crate::observer::{Committed, Observer};
@@ -101,8 +101,9 @@ impl Committer {
             if let Some(more) = more {
                 self.take_up(work, more);
             }
-            let written = self.engine.reopen();
-            match written.and_then(|()| self.engine.write(&work.rows)) {
+            let opened = self.engine.reopen();
+            let sound = opened.and_then(|()| self.engine.read(all_are_there));
+            match sound.and_then(|()| self.engine.write(&work.rows)) {
                 Ok(bytes) => {
                     self.note(Stage::Using);
                     self.journal.recovered();

@@ -51,7 +51,7 @@ impl fmt::Display for OpenError {
             Self::Corrupt(what) => write!(
                 f,
                 "the store is damaged ({what}): see `sluice store check`, then `sluice store repair` drops what cannot \
-                 be read, or restore a backup"
+                 be read, or restore a backup; `sluice store export` writes out what can be read"
             ),
             Self::Io { path, error } => write!(f, "{}: {error}", path.display()),
         }

@@ -2,8 +2,8 @@
 //! recipients, sessions and retained messages, not bytes.
 
 use crate::engine::{
-    Engine, FACTS, FORMAT_VERSION, Fault, MESSAGES, Meta, MetaError, PROGRESS, RECIPIENTS, RETAINED,
-    SESSIONS, SUBSCRIPTIONS, make_all, upgrade,
+    Engine, FACTS, FORMAT_VERSION, Fault, Keyed, MESSAGES, Meta, PROGRESS, RECIPIENTS, RETAINED, SESSIONS,
+    SUBSCRIPTIONS, all_are_there, make_all, upgrade,
 };
 use crate::error::OpenError;
 use crate::ledger::{Granted, Ledger, Place, Rows, Saved};
@@ -49,14 +49,19 @@ pub(crate) fn format(engine: &Engine) -> Result<(), Fault> {
 
 /// Reads all of it, and notes that it was started once more.
 pub(crate) fn recover(engine: &Engine, observer: &dyn Observer, path: &Path) -> Result<Recovery, OpenError> {
-    let meta = current(engine).map_err(|refusal| refusal.into_error(path))?;
+    let refused = |refusal: Refusal| refusal.into_error(path);
+    if engine.read(meta).map_err(refused)?.format < FORMAT_VERSION {
+        // Before there were witnesses: a table that seems to be empty may have been damaged.
+        engine.check().map_err(|fault| refused(fault.into()))?;
+    }
+    let meta = current(engine).map_err(refused)?;
     let mut recovery = engine
         .read(|transaction| Reading::new(transaction, observer).all())
-        .map_err(|refusal: Refusal| refusal.into_error(path))?;
+        .map_err(refused)?;
     let boot = meta.boot + 1;
     engine
         .transaction(|transaction| Meta { boot, ..meta }.write(transaction))
-        .map_err(|fault| Refusal::Fault(fault).into_error(path))?;
+        .map_err(|fault| refused(fault.into()))?;
     recovery.recovered.first_number = boot << BOOT_SHIFT;
     recovery.first_seq = (boot << BOOT_SHIFT) + 1;
     Ok(recovery)
@@ -71,7 +76,6 @@ pub(crate) fn current(engine: &Engine) -> Result<Meta, Refusal> {
 /// Why a store is not opened.
 pub(crate) enum Refusal {
     Fault(Fault),
-    Damaged(Damaged),
     Newer(u32),
 }
 
@@ -83,7 +87,7 @@ impl From<Fault> for Refusal {
 
 impl From<Damaged> for Refusal {
     fn from(damaged: Damaged) -> Self {
-        Self::Damaged(damaged)
+        Self::Fault(damaged.into())
     }
 }
 
@@ -106,7 +110,6 @@ impl Refusal {
                 found,
                 understood: FORMAT_VERSION,
             },
-            Self::Damaged(damaged) => OpenError::Corrupt(damaged.to_string()),
             Self::Fault(Fault::Database(redb::Error::Io(error)))
                 if error.kind() != std::io::ErrorKind::InvalidData =>
             {
@@ -126,11 +129,7 @@ impl Refusal {
 
 /// What the store says of itself, if this version understands it.
 pub(crate) fn meta(transaction: &ReadTransaction) -> Result<Meta, Refusal> {
-    let meta = match Meta::read(transaction) {
-        Ok(meta) => meta,
-        Err(MetaError::Damaged(damaged)) => return Err(damaged.into()),
-        Err(MetaError::Table(error)) => return Err(error.into()),
-    };
+    let meta = Meta::read(transaction)?;
     match meta.format {
         0 => Err(Damaged::new(Table::Meta, Key::Text("format"), "there is no such format").into()),
         1..=FORMAT_VERSION => Ok(meta),
@@ -142,7 +141,7 @@ pub(crate) fn meta(transaction: &ReadTransaction) -> Result<Meta, Refusal> {
 type Found = HashMap<(u64, u16), Stored, RandomState>;
 
 /// Reads a whole table, and sees that no row is lost: a page that is damaged may hide some.
-fn each<K: redb::Key + 'static>(
+fn each<K: Keyed>(
     transaction: &ReadTransaction,
     definition: TableDefinition<'_, K, &'static [u8]>,
     table: Table,
@@ -152,8 +151,10 @@ fn each<K: redb::Key + 'static>(
     let mut seen = 0;
     for entry in place.iter()? {
         let (key, value) = entry?;
-        row(key.value(), value.value())?;
         seen += 1;
+        if !K::is_witness(key.value()) {
+            row(key.value(), value.value())?;
+        }
     }
     if seen != place.len()? {
         return Err(Damaged::table(table, "rows are missing").into());
@@ -183,6 +184,7 @@ impl<'a> Reading<'a> {
     }
 
     fn all(mut self) -> Result<Recovery, Refusal> {
+        all_are_there(self.transaction)?;
         self.sessions()?;
         self.subscriptions()?;
         let mut rows = Rows::default();

@@ -256,6 +256,7 @@ impl Submission {
         let Some(journal) = self.store.journal() else {
             return;
         };
+        debug_assert!(!change.is_of_the_store(), "{change:?}");
         journal.change(change);
         self.is_empty = false;
     }

@@ -9,7 +9,7 @@ use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 use sluice_store::care::{self, Report, TableReport};
 use std::fs::{File, OpenOptions};
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufWriter};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
@@ -108,10 +108,16 @@ pub(super) fn store(command: StoreCommand) -> Outcome {
         }
         StoreCommand::Export { place } => {
             let mut out = BufWriter::new(io::stdout().lock());
-            care::export(&place.path()?, &mut out).map_err(Failure::because)?;
-            out.flush().map_err(Failure::because)
+            care::export(&place.path()?, &mut out, &output()).map_err(Failure::because)
         }
     }
+}
+
+/// What standard output is called: the file that it goes to, if it goes to one.
+fn output() -> PathBuf {
+    let file = std::fs::read_link("/proc/self/fd/1").ok();
+    let file = file.filter(|file| file.is_absolute());
+    file.unwrap_or_else(|| PathBuf::from("standard output"))
 }
 
 fn show(report: &Report, more: &Value, json: bool, done: &str) {

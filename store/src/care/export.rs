@@ -15,12 +15,13 @@ use std::io::{self, Write};
 use std::path::Path;
 
 /// Writes sessions, queued messages, retained messages and facts, one on a line. Payloads and other bytes are in Base64
-/// (RFC 4648, section 4), times in milliseconds since 1970. What cannot be read has a line that says so.
+/// (RFC 4648, section 4), times in milliseconds since 1970. What cannot be read has a line that says so. `name` is what
+/// errors call `out`.
 ///
 /// # Errors
 /// If there is no store, if it is in use, of a newer format, or so damaged that nothing can be read; and what writing
 /// reports.
-pub fn export(path: &Path, out: &mut dyn Write) -> Result<(), CareError> {
+pub fn export(path: &Path, out: &mut dyn Write, name: &Path) -> Result<(), CareError> {
     let place = Place::of(path)?;
     let opened = place.open()?;
     let mut export = Export {
@@ -35,7 +36,7 @@ pub fn export(path: &Path, out: &mut dyn Write) -> Result<(), CareError> {
     }
     export.all(&opened);
     let outcome = export.outcome;
-    outcome.map_err(at(&place.path))
+    outcome.and_then(|()| out.flush()).map_err(at(name))
 }
 
 struct Export<'a> {

@@ -65,7 +65,15 @@ impl fmt::Display for CareError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Open(error) => error.fmt(f),
-            Self::Io { path, error } => write!(f, "{}: {error}", path.display()),
+            Self::Io { path, error } => {
+                write!(f, "{}: {error}", path.display())?;
+                match error.kind() {
+                    io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                        f.write_str(": make room there, or choose another place")
+                    }
+                    _ => Ok(()),
+                }
+            }
             Self::Exists(path) => write!(
                 f,
                 "{} exists and is not overwritten: move it away, or choose another name",
@@ -154,7 +162,7 @@ impl Place {
                 found,
                 understood: FORMAT_VERSION,
             })),
-            Ok(_) | Err(Refusal::Damaged(_) | Refusal::Fault(_)) => Ok(opened),
+            Ok(_) | Err(Refusal::Fault(_)) => Ok(opened),
         }
     }
 }

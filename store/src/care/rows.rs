@@ -1,12 +1,11 @@
 //! Rows of any table, as they lie in the database.
 
 use crate::engine::{
-    Engine, FACTS, Fault, MESSAGES, META, PROGRESS, RECIPIENTS, RETAINED, SESSIONS, SUBSCRIPTIONS,
+    Engine, FACTS, Fault, Keyed, MESSAGES, META, PROGRESS, RECIPIENTS, RETAINED, SESSIONS, SUBSCRIPTIONS,
+    is_there,
 };
 use crate::row::{Key, Table};
-use redb::{
-    AccessGuard, ReadOnlyTable, ReadTransaction, ReadableTable, ReadableTableMetadata, WriteTransaction,
-};
+use redb::{ReadOnlyTable, ReadTransaction, ReadableTable, ReadableTableMetadata, WriteTransaction};
 use std::ops::ControlFlow;
 
 /// In the order in which they are looked at: who refers to something comes behind it.
@@ -59,58 +58,36 @@ pub(super) fn walk(
     visit: &mut Visit<'_>,
 ) -> Result<Option<String>, Fault> {
     match table {
-        Table::Meta => both_ends(&transaction.open_table(META)?, visit),
-        Table::Messages => both_ends(&transaction.open_table(MESSAGES)?, visit),
-        Table::Recipients => both_ends(&transaction.open_table(RECIPIENTS)?, visit),
-        Table::Progress => both_ends(&transaction.open_table(PROGRESS)?, visit),
-        Table::Sessions => both_ends(&transaction.open_table(SESSIONS)?, visit),
-        Table::Subscriptions => both_ends(&transaction.open_table(SUBSCRIPTIONS)?, visit),
-        Table::Retained => both_ends(&transaction.open_table(RETAINED)?, visit),
-        Table::Facts => both_ends(&transaction.open_table(FACTS)?, visit),
+        Table::Meta => both_ends(&transaction.open_table(META)?, table, visit),
+        Table::Messages => both_ends(&transaction.open_table(MESSAGES)?, table, visit),
+        Table::Recipients => both_ends(&transaction.open_table(RECIPIENTS)?, table, visit),
+        Table::Progress => both_ends(&transaction.open_table(PROGRESS)?, table, visit),
+        Table::Sessions => both_ends(&transaction.open_table(SESSIONS)?, table, visit),
+        Table::Subscriptions => both_ends(&transaction.open_table(SUBSCRIPTIONS)?, table, visit),
+        Table::Retained => both_ends(&transaction.open_table(RETAINED)?, table, visit),
+        Table::Facts => both_ends(&transaction.open_table(FACTS)?, table, visit),
     }
 }
 
-/// The kinds of keys that tables have.
-trait Found: redb::Key + Sized + 'static {
-    fn key<'k>(found: &'k AccessGuard<'_, Self>) -> Key<'k>;
-}
-
-impl Found for u64 {
-    fn key<'k>(found: &'k AccessGuard<'_, Self>) -> Key<'k> {
-        Key::Number(found.value())
-    }
-}
-
-impl Found for &'static str {
-    fn key<'k>(found: &'k AccessGuard<'_, Self>) -> Key<'k> {
-        Key::Text(found.value())
-    }
-}
-
-impl Found for (u64, &'static str) {
-    fn key<'k>(found: &'k AccessGuard<'_, Self>) -> Key<'k> {
-        let (number, text) = found.value();
-        Key::NumberAndText(number, text)
-    }
-}
-
-impl Found for (u8, &'static [u8]) {
-    fn key<'k>(found: &'k AccessGuard<'_, Self>) -> Key<'k> {
-        let (kind, bytes) = found.value();
-        Key::KindAndBytes(kind, bytes)
-    }
-}
-
-fn both_ends<K: Found>(
-    table: &ReadOnlyTable<K, &'static [u8]>,
+fn both_ends<K: Keyed>(
+    place: &ReadOnlyTable<K, &'static [u8]>,
+    table: Table,
     visit: &mut Visit<'_>,
 ) -> Result<Option<String>, Fault> {
     let mut rows = 0;
     let mut stopped = None;
-    for entry in table.iter()? {
+    let mut show = |found: K::SelfType<'_>, row: &[u8]| {
+        let key = K::key(found);
+        if key == K::key(K::WITNESS) {
+            ControlFlow::Continue(())
+        } else {
+            visit(key, row)
+        }
+    };
+    for entry in place.iter()? {
         match entry {
             Ok((found, row)) => {
-                if visit(K::key(&found), row.value()).is_break() {
+                if show(found.value(), row.value()).is_break() {
                     return Ok(None);
                 }
             }
@@ -122,16 +99,22 @@ fn both_ends<K: Found>(
         rows += 1;
     }
     if stopped.is_some() {
-        for entry in table.iter()?.rev() {
+        for entry in place.iter()?.rev() {
             let Ok((found, row)) = entry else { break };
-            if visit(K::key(&found), row.value()).is_break() {
+            if show(found.value(), row.value()).is_break() {
                 break;
             }
         }
         return Ok(stopped);
     }
-    let all = table.len()?;
-    Ok((rows != all).then(|| format!("{rows} rows of {all} were found")))
+    let all = place.len()?;
+    if rows != all {
+        return Ok(Some(format!("{rows} rows of {all} were found")));
+    }
+    match is_there(place, table) {
+        Err(Fault::Damaged(damaged)) => Ok(Some(damaged.what().to_owned())),
+        there => there.map(|()| None),
+    }
 }
 
 /// The row of a message.

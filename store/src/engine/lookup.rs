@@ -38,8 +38,13 @@ impl Engine {
         let seq = wanted.seq;
         self.read(|transaction| {
             let recipients = transaction.open_table(RECIPIENTS).map_err(Fault::from)?;
+            let messages = transaction.open_table(MESSAGES).map_err(Fault::from)?;
             let Some(row) = recipients.get(seq).map_err(Fault::from)? else {
-                return Ok(None);
+                // They come and go together. A damaged page can lead a search to where the row is not.
+                return match messages.get(seq).map_err(Fault::from)? {
+                    Some(_) => Err(missing(Table::Recipients, seq).into()),
+                    None => Ok(None),
+                };
             };
             let mut recipient = None;
             for found in RecipientsRow::read(seq, row.value())? {
@@ -52,12 +57,14 @@ impl Engine {
             let Some(recipient) = recipient else {
                 return Ok(None);
             };
-            let messages = transaction.open_table(MESSAGES).map_err(Fault::from)?;
             let row = messages.get(seq).map_err(Fault::from)?;
-            let missing = || Damaged::new(Table::Messages, Key::Number(seq), "it is missing");
-            let row = row.ok_or_else(missing)?;
+            let row = row.ok_or_else(|| missing(Table::Messages, seq))?;
             let message = MessageRow::read(Table::Messages, Key::Number(seq), row.value(), &Moment::now())?;
             Ok(Some(recipient.with(message)))
         })
     }
+}
+
+fn missing(table: Table, seq: u64) -> Damaged {
+    Damaged::new(table, Key::Number(seq), "it is missing")
 }

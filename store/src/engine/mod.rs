@@ -7,19 +7,21 @@ mod disk;
 mod lookup;
 mod tables;
 mod upgrade;
+mod witness;
 mod write;
 
 pub use disk::Disk;
 pub(crate) use disk::FileDisk;
 pub(crate) use lookup::{Lookup, LookupError};
 pub(crate) use tables::{
-    FACTS, FORMAT_VERSION, MESSAGES, META, Meta, MetaError, PROGRESS, RECIPIENTS, RETAINED, SESSIONS,
-    SUBSCRIPTIONS, make_all,
+    FACTS, FORMAT_VERSION, MESSAGES, META, Meta, PROGRESS, RECIPIENTS, RETAINED, SESSIONS, SUBSCRIPTIONS,
 };
 pub(crate) use upgrade::upgrade;
+pub(crate) use witness::{Keyed, all_are_there, is_there, make_all};
 
 use crate::ledger::Rows;
 use crate::observer::Observer;
+use crate::row::Damaged;
 use parking_lot::RwLock;
 use redb::{Builder, Database, ReadTransaction, ReadableDatabase, WriteTransaction};
 use std::fmt;
@@ -64,6 +66,8 @@ pub(crate) enum Trust {
 pub(crate) enum Fault {
     /// The disk, or the database.
     Database(redb::Error),
+    /// What the database has is not what was written.
+    Damaged(Damaged),
     /// It panicked.
     Panicked(String),
     /// It is not open.
@@ -74,6 +78,7 @@ impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Database(error) => error.fmt(f),
+            Self::Damaged(damaged) => damaged.fmt(f),
             Self::Panicked(message) => write!(f, "the database panicked: {message}"),
             Self::Closed => f.write_str("it is not open"),
         }
@@ -85,7 +90,7 @@ impl Fault {
     pub(crate) fn is_damage(&self) -> bool {
         matches!(
             self,
-            Self::Panicked(_) | Self::Database(redb::Error::Corrupted(_))
+            Self::Panicked(_) | Self::Damaged(_) | Self::Database(redb::Error::Corrupted(_))
         )
     }
 }
@@ -93,6 +98,12 @@ impl Fault {
 impl<E: Into<redb::Error>> From<E> for Fault {
     fn from(error: E) -> Self {
         Self::Database(error.into())
+    }
+}
+
+impl From<Damaged> for Fault {
+    fn from(damaged: Damaged) -> Self {
+        Self::Damaged(damaged)
     }
 }
 
@@ -110,7 +121,18 @@ impl Engine {
 
     /// Opens the database, or makes one where there is nothing.
     pub(crate) fn open(&self) -> Result<(), Fault> {
-        *self.opened.write() = Some(self.opened()?);
+        *self.opened.write() = Some(self.opened(self.trust)?);
+        Ok(())
+    }
+
+    /// Opens it anew and checks it as a whole, unless that was done when it was opened.
+    pub(crate) fn check(&self) -> Result<(), Fault> {
+        if self.trust == Trust::Nothing {
+            return Ok(());
+        }
+        // Closing it would write to it.
+        self.abandon();
+        *self.opened.write() = Some(self.opened(Trust::Nothing)?);
         Ok(())
     }
 
@@ -121,7 +143,7 @@ impl Engine {
         self.is_wanted.store(false, Ordering::Relaxed);
         self.close(opened.take());
         self.forget_cached()?;
-        *opened = Some(self.opened()?);
+        *opened = Some(self.opened(self.trust)?);
         Ok(())
     }
 
@@ -161,7 +183,7 @@ impl Engine {
         std::mem::forget(opened);
     }
 
-    fn opened(&self) -> Result<Opened, Fault> {
+    fn opened(&self, trust: Trust) -> Result<Opened, Fault> {
         let panics = self.panics.load(Ordering::Relaxed);
         if panics >= PANICS_MAX {
             return Err(Fault::Panicked(format!(
@@ -170,7 +192,7 @@ impl Engine {
         }
         let mut builder = Builder::new();
         builder.set_cache_size(CACHE_BYTES);
-        builder.set_check_integrity_on_open(self.trust == Trust::Nothing);
+        builder.set_check_integrity_on_open(trust == Trust::Nothing);
         let observer = Arc::clone(&self.observer);
         builder.set_repair_callback(move |repair| {
             // Never negative, and at most 1.

@@ -1,7 +1,8 @@
 //! The tables, and the version of all that is in them.
 
+use super::Fault;
 use crate::row::{Damaged, Key, Table, open_value, seal_value};
-use redb::{ReadTransaction, TableDefinition, TableError, WriteTransaction};
+use redb::{ReadTransaction, TableDefinition, WriteTransaction};
 
 /// Seq to message.
 pub(crate) const MESSAGES: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("messages");
@@ -28,7 +29,9 @@ const BOOT: &str = "boot";
 
 /// The version this code writes. One that changes what a row means raises it and adds the step from the
 /// version before to `upgrade`.
-pub(crate) const FORMAT_VERSION: u32 = 1;
+///
+/// 1: the first. 2: every table has a witness, see `witness`.
+pub(crate) const FORMAT_VERSION: u32 = 2;
 
 /// What [`META`] says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,23 +40,13 @@ pub(crate) struct Meta {
     pub(crate) boot: u64,
 }
 
-/// Why [`META`] says nothing.
-pub(crate) enum MetaError {
-    Damaged(Damaged),
-    Table(TableError),
-}
-
 impl Meta {
-    pub(crate) fn read(transaction: &ReadTransaction) -> Result<Self, MetaError> {
-        let table = transaction.open_table(META).map_err(MetaError::Table)?;
-        let get = |name: &'static str| {
-            let row = table.get(name).map_err(|error| MetaError::Table(error.into()))?;
-            let missing = || MetaError::Damaged(Damaged::new(Table::Meta, Key::Text(name), "it is missing"));
-            row.ok_or_else(missing)
-        };
-        let read = |name: &'static str| -> Result<u64, MetaError> {
-            let row = get(name)?;
-            open_value(Table::Meta, Key::Text(name), row.value()).map_err(MetaError::Damaged)
+    pub(crate) fn read(transaction: &ReadTransaction) -> Result<Self, Fault> {
+        let table = transaction.open_table(META)?;
+        let read = |name: &'static str| -> Result<u64, Fault> {
+            let missing = || Damaged::new(Table::Meta, Key::Text(name), "it is missing");
+            let row = table.get(name)?.ok_or_else(missing)?;
+            Ok(open_value(Table::Meta, Key::Text(name), row.value())?)
         };
         Ok(Self {
             format: u32::try_from(read(FORMAT)?).unwrap_or(u32::MAX),
@@ -69,17 +62,6 @@ impl Meta {
         }
         Ok(())
     }
-}
-
-/// Makes every table, so that reading finds them.
-pub(crate) fn make_all(transaction: &WriteTransaction) -> Result<(), redb::Error> {
-    for table in [MESSAGES, RECIPIENTS, PROGRESS, SESSIONS] {
-        transaction.open_table(table)?;
-    }
-    transaction.open_table(SUBSCRIPTIONS)?;
-    transaction.open_table(RETAINED)?;
-    transaction.open_table(FACTS)?;
-    Ok(())
 }
 
 /// A value that serde cannot write. There is none among ours.

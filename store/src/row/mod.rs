@@ -43,7 +43,7 @@ impl fmt::Display for Table {
 }
 
 /// What a row is found under, as its checksum covers it.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Key<'a> {
     Number(u64),
     NumberAndText(u64, &'a str),
@@ -86,6 +86,11 @@ impl Damaged {
             key: None,
             what,
         }
+    }
+
+    /// What is wrong, without where.
+    pub(crate) fn what(&self) -> &'static str {
+        self.what
     }
 }
 

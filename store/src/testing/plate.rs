@@ -125,6 +125,15 @@ impl Plate {
         self.0.lock().durable.clone()
     }
 
+    /// Makes what is on it other than what was written.
+    pub fn alter(&self, change: impl FnOnce(&mut [u8])) {
+        let mut inner = self.0.lock();
+        let inner = &mut *inner;
+        change(&mut inner.durable);
+        inner.seen.clone_from(&inner.durable);
+        inner.unsynced.clear();
+    }
+
     /// Sets what goes wrong next.
     pub fn expect(&self, trouble: Option<Trouble>) {
         self.0.lock().trouble = trouble;

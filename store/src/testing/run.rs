@@ -338,7 +338,7 @@ impl Run {
     }
 
     fn fact(&mut self, submission: &mut Submission) {
-        let kind = u8::try_from(self.dice.below(2)).unwrap_or_default();
+        let kind = u8::try_from(1 + self.dice.below(2)).unwrap_or_default();
         let key = vec![1; self.dice.index(4)];
         let value = (!self.dice.one_in(3)).then(|| vec![2; self.dice.index(90)]);
         let at = (kind, key.clone());

@@ -2,8 +2,9 @@
 
 use crate::scene::{Told, durable, message, next, on_plate, opened, options, payload, publish, reopen};
 use sluice_store::care::CareError;
-use sluice_store::testing::{Plate, Trouble, block_on};
+use sluice_store::testing::{Plate, Trouble, block_on, lose_root};
 use sluice_store::{Change, Durability, Health, InDoubt, Options, ReadError, Store};
+use std::ops::RangeInclusive;
 use std::task::{Poll, Waker};
 
 fn fail(plate: &Plate, more: u64) {
@@ -114,6 +115,20 @@ fn closing_a_store_whose_disk_fails_ends_and_leaves_what_is_on_disk() {
 }
 
 #[test]
+fn a_store_that_lost_a_table_while_its_disk_failed_is_not_written_to() {
+    let (plate, store, _told) = on_plate(options());
+    durable(&store, store.submit(opened(1)));
+    fail(&plate, 1_000_000);
+    let ticket = store.submit(Change::Retained(message("kept")));
+    assert_eq!(block_on(store.wait(ticket)), Err(InDoubt));
+    plate.alter(|image| assert!(lose_root(image, "facts") > 0));
+    plate.expect(None);
+    // It tries once more before it ends.
+    store.close();
+    assert_eq!(block_on(store.wait(ticket)), Err(InDoubt));
+}
+
+#[test]
 fn a_store_whose_disk_fails_is_not_copied() {
     let (plate, store, _told) = on_plate(options());
     fail(&plate, 1_000_000);
@@ -168,6 +183,56 @@ fn a_message_that_is_damaged_is_never_delivered_and_the_others_are() {
     assert_eq!(next(&told), Told::Unreadable(damaged));
     assert_eq!(payload(&store, sound, 1).as_deref(), Some("this one is sound"));
     durable(&store, skip(&store, damaged));
+}
+
+/// Changes pages of redb that lead to a few others by the numbers of messages: what they are, then how many keys they
+/// have, at 2, and the keys, behind 24 bytes for each page that they lead to.
+fn mislead(page: &mut [u8], messages: &RangeInclusive<u64>) -> bool {
+    let keys = usize::from(u16::from_le_bytes([page[2], page[3]]));
+    if page[0] != 2 || !(1..8).contains(&keys) {
+        return false;
+    }
+    let key = &mut page[8 + 24 * (keys + 1)..][..8];
+    let leads = messages.contains(&u64::from_le_bytes(key.try_into().unwrap()));
+    if leads {
+        // A message beside the border is looked for on the wrong side.
+        key[0] ^= 1;
+    }
+    leads
+}
+
+#[test]
+fn a_message_that_a_search_does_not_find_is_damaged_and_not_gone() {
+    let (plate, store, _told) = on_plate(options());
+    store.submit(opened(1));
+    // Many pages of messages, and few of what is known of their recipients.
+    let (first, _) = publish(&store, 1, 0, "first");
+    for position in 1..399 {
+        publish(&store, 1, position, &"p".repeat(900));
+    }
+    let (last, ticket) = publish(&store, 1, 399, "last");
+    durable(&store, ticket);
+    store.close();
+    plate.alter(|image| {
+        let pages = image.chunks_exact_mut(4096);
+        let misled = pages.filter_map(|page| mislead(page, &(first..=last)).then_some(()));
+        assert!(misled.count() > 0);
+    });
+    let (store, recovered, told) = reopen(&plate, options());
+    let queue = &recovered.sessions[0].queue;
+    assert_eq!(queue.len(), 400, "all of them are there");
+    let mut damaged = 0;
+    for stored in queue {
+        match store.read_at(stored.seq, 1, stored.position) {
+            Ok(found) => assert!(found.is_some(), "{stored:?}"),
+            Err(ReadError::Corrupt(_)) => {
+                damaged += 1;
+                assert_eq!(next(&told), Told::Unreadable(stored.seq));
+            }
+            Err(error) => panic!("{error}"),
+        }
+    }
+    assert!(damaged > 0);
 }
 
 /// What the broker does about a message that it cannot deliver.

@@ -10,6 +10,7 @@
 
 mod caring;
 mod failing;
+mod lost;
 mod obstacles;
 mod scene;
 mod starting;

@@ -5,6 +5,8 @@ use redb::{Database, TableDefinition};
 use sluice_store::care::{self, CareError};
 use sluice_store::{OpenError, Store};
 use std::fs;
+use std::io::Write;
+use std::os::unix::fs::symlink;
 use std::path::Path;
 use tempfile::TempDir;
 
@@ -65,7 +67,11 @@ fn a_store_of_a_newer_format_is_left_alone() {
     let before = fs::read(file(&dir)).unwrap();
     assert!(is_newer(care::check(dir.path())));
     assert!(is_newer(care::repair(dir.path())));
-    assert!(is_newer(care::export(dir.path(), &mut Vec::new())));
+    assert!(is_newer(care::export(
+        dir.path(),
+        &mut Vec::new(),
+        Path::new("out")
+    )));
     let target = dir.path().join("target");
     assert!(is_newer(care::restore(&file(&dir), &target)));
     assert!(!target.join("store.redb").exists());
@@ -79,7 +85,7 @@ fn a_store_that_a_broker_uses_is_neither_written_out_nor_replaced() {
     fs::copy(file(&dir), &copy).unwrap();
     let (_store, _) = open(dir.path());
     let mut out = Vec::new();
-    assert!(is_in_use(care::export(dir.path(), &mut out)));
+    assert!(is_in_use(care::export(dir.path(), &mut out, Path::new("out"))));
     assert!(out.is_empty());
     assert!(is_in_use(care::restore(&copy, dir.path())));
 }
@@ -95,7 +101,7 @@ fn a_damaged_structure_is_found_and_repaired() {
     assert!(fs::read(file(&dir)).unwrap() == before);
 
     let mut out = Vec::new();
-    care::export(dir.path(), &mut out).unwrap();
+    care::export(dir.path(), &mut out, Path::new("out")).unwrap();
     let text = String::from_utf8(out).unwrap();
     assert!(text.contains("\"unreadable\""));
     assert!(text.contains("\"kind\":\"session\""), "what can be read is there");
@@ -165,10 +171,52 @@ fn a_place_that_cannot_be_written_is_named_and_nothing_is_left_there() {
     fs::create_dir(&unfinished).unwrap();
     is_io(care::repair(dir.path()).unwrap_err(), &unfinished);
     assert!(fs::read(file(&dir)).unwrap() == before);
+}
 
-    let mut full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
-    let error = care::export(dir.path(), &mut full).unwrap_err();
+#[test]
+fn an_export_that_cannot_be_written_names_the_output_and_not_the_store() {
+    let (dir, ..) = filled();
+    let full = Path::new("/dev/full");
+    let open = || fs::OpenOptions::new().write(true).open(full).unwrap();
+    // What is kept back is written at the end, and may fail then.
+    let mut kept_back = std::io::BufWriter::with_capacity(1 << 20, open());
+    for out in [&mut open() as &mut dyn Write, &mut kept_back] {
+        let said = care::export(dir.path(), out, full).unwrap_err().to_string();
+        assert!(
+            said.starts_with("/dev/full: ") && said.contains("make room"),
+            "{said}"
+        );
+    }
+}
+
+#[test]
+fn a_restore_that_runs_out_of_room_leaves_the_directory_as_it_was() {
+    let (dir, ..) = filled();
+    let copy = dir.path().join("copy");
+    fs::copy(file(&dir), &copy).unwrap();
+    let target = dir.path().join("target");
+    fs::create_dir(&target).unwrap();
+    fs::write(target.join("other"), "kept").unwrap();
+    let unfinished = target.join("store.redb.new");
+    // Whatever is written there finds no room.
+    symlink("/dev/full", &unfinished).unwrap();
+    let error = care::restore(&copy, &target).unwrap_err();
     assert!(matches!(error, CareError::Io { .. }), "{error}");
+    let said = error.to_string();
+    assert!(said.starts_with(&format!("{}: ", unfinished.display())), "{said}");
+    assert!(
+        said.contains("make room there, or choose another place"),
+        "{said}"
+    );
+    let mut names: Vec<_> = fs::read_dir(&target)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    assert_eq!(names, ["lock", "other"]);
+
+    care::restore(&copy, &target).unwrap();
+    assert!(care::check(&target).unwrap().is_sound(), "there is room again");
 }
 
 #[test]

@@ -4,7 +4,7 @@ use crate::scene::{durable, message, opened, options, payload, publish, record, 
 use sluice_mqtt::message::{Message, MessageParts};
 use sluice_mqtt::packet::QoS;
 use sluice_store::care;
-use sluice_store::testing::block_on;
+use sluice_store::testing::{block_on, lose_root};
 use sluice_store::{
     Awaits, Change, InDoubt, OpenError, Options, Phase, Recovered, SessionRecord, Store, Ticket, Unobserved,
     WillRecord,
@@ -312,13 +312,33 @@ fn a_memory_store_keeps_nothing_and_makes_nobody_wait() {
     store.close();
 }
 
-/// Made by the version that wrote format 1, and never again: what it is told here it has to give back for ever.
+/// Each was made by a version that wrote this format, as `a_store_gives_back_what_it_was_told` makes one, and never
+/// again: what it was told then it has to give back for ever.
+const FORMATS: [&[u8]; 2] = [
+    include_bytes!("../formats/1.redb"),
+    include_bytes!("../formats/2.redb"),
+];
+
 #[test]
-fn a_store_of_format_1_gives_back_what_it_was_told() {
-    let dir = tempfile::tempdir().unwrap();
-    std::fs::write(dir.path().join("store.redb"), include_bytes!("../formats/1.redb")).unwrap();
-    assert!(care::check(dir.path()).unwrap().is_sound());
-    let (store, recovered) = open(dir.path());
+fn a_store_of_any_format_gives_back_what_it_was_told() {
+    for image in FORMATS {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("store.redb"), image).unwrap();
+        assert!(care::check(dir.path()).unwrap().is_sound());
+        // As it is, and as a copy is put back; then once more, when it is of this version's format.
+        let copy = dir.path().join("copy");
+        std::fs::write(&copy, image).unwrap();
+        let restored = dir.path().join("restored");
+        care::restore(&copy, &restored).unwrap();
+        for dir in [dir.path(), dir.path(), &restored] {
+            has_what_it_was_told(dir);
+            assert!(care::check(dir).unwrap().is_sound());
+        }
+    }
+}
+
+fn has_what_it_was_told(dir: &Path) {
+    let (store, recovered) = open(dir);
     let found = &recovered.sessions[0];
     let session = found.record.number;
     assert_eq!(found.record, with_will(session));
@@ -334,4 +354,15 @@ fn a_store_of_format_1_gives_back_what_it_was_told() {
     assert_eq!(recovered.facts, [(2, vec![0], vec![])]);
     let third = found.queue[1].seq;
     assert_eq!(payload(&store, third, session).as_deref(), Some("third"));
+    store.close();
+}
+
+#[test]
+fn a_store_from_before_there_were_witnesses_is_checked_before_it_gets_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut image = FORMATS[0].to_vec();
+    assert!(lose_root(&mut image, "facts") > 0);
+    std::fs::write(dir.path().join("store.redb"), image).unwrap();
+    let error = try_open(dir.path()).unwrap_err();
+    assert!(matches!(error, OpenError::Corrupt(_)), "{error}");
 }

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, mpsc};
 use std::task::{Poll, Wake, Waker};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 #[derive(Default)]
 struct Count(AtomicU64);
@@ -65,6 +65,25 @@ fn a_batch_that_is_large_does_not_wait() {
         publish(&store, 1, position, &"p".repeat(200));
     }
     assert!(next_commit(&told).bytes > 5_000);
+}
+
+#[test]
+fn a_batch_waits_for_company_as_long_as_it_may_and_no_longer() {
+    const DELAY: Duration = Duration::from_millis(80);
+    let (_plate, store, told) = on_plate(Options {
+        commit_delay: DELAY,
+        ..options()
+    });
+    durable(&store, store.submit(opened(1)));
+    next_commit(&told);
+    let began = Instant::now();
+    let (_, ticket) = publish(&store, 1, 0, "first");
+    assert!(is_pending(&store, ticket));
+    let (_, company) = publish(&store, 1, 1, "second");
+    assert_eq!(company, ticket);
+    durable(&store, ticket);
+    assert!(began.elapsed() >= DELAY);
+    assert_eq!(next_commit(&told).messages, 2);
 }
 
 #[test]
@@ -254,7 +273,7 @@ fn many_threads_publish_at_once_and_lose_nothing() {
     const EACH: u64 = 60;
     let (plate, store, told) = on_plate(options());
     thread::scope(|scope| {
-        for session in 0..THREADS {
+        for session in 1..=THREADS {
             let store = &store;
             scope.spawn(move || {
                 store.submit(opened(session));

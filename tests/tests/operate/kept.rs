@@ -2,10 +2,11 @@
 
 use super::{obeyed, told};
 use serde_json::json;
-use sluice_tests::broker::{Broker, Signal};
+use sluice_tests::broker::{Broker, Signal, command};
 use sluice_tests::packet::{Version::V5, connect, publish};
 use sluice_tests::peer::Peer;
 use sluice_tests::unique;
+use std::fs::OpenOptions;
 
 /// A durable session with one subscription, which is left again.
 fn leave_session(broker: &Broker, client_id: &str, filter: &str) {
@@ -120,4 +121,23 @@ fn a_store_in_use_is_not_looked_at_and_a_damaged_one_is_refused() {
     assert!(!output.status.success());
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(said.contains("store check"), "{said}");
+}
+
+#[test]
+fn an_export_that_finds_no_room_names_where_it_goes() {
+    let mut broker = Broker::durable("");
+    leave_session(&broker, "meter-1", "readings/#");
+    broker.end(Signal::TERM);
+    let full = OpenOptions::new()
+        .write(true)
+        .open("/dev/full")
+        .expect("Linux has it");
+    let output = command(broker.dir())
+        .args(["store", "export", "--config", "sluice.toml"])
+        .stdout(full)
+        .output()
+        .expect("the command runs");
+    assert!(!output.status.success());
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("/dev/full: "), "{said}");
 }

@@ -3,7 +3,7 @@
 #[cfg(test)]
 mod tests;
 
-use super::{Engine, FORMAT_VERSION, Fault, Meta};
+use super::{Engine, FORMAT_VERSION, Fault, Meta, make_all};
 use redb::WriteTransaction;
 
 /// Makes rows of one version those of the next.
@@ -11,7 +11,7 @@ type Step = fn(&WriteTransaction) -> Result<(), redb::Error>;
 
 /// The first leads from version 1 to 2, and so on. Who raises [`FORMAT_VERSION`] has to add one, and a store of the
 /// version before to `tests/formats`.
-const STEPS: [Step; FORMAT_VERSION as usize - 1] = [];
+const STEPS: [Step; FORMAT_VERSION as usize - 1] = [make_all];
 
 /// Makes a store one of this version, in one transaction: after a crash it is as it was, or all of it is new. What is
 /// of this version is not touched.

@@ -1,14 +1,14 @@
 //! Stores that are behind.
 
 use super::*;
-use crate::engine::{FACTS, Trust};
+use crate::engine::{FACTS, Trust, all_are_there};
 use crate::observer::Unobserved;
 use crate::recovery::{Refusal, meta};
 use crate::testing::{Plate, Trouble};
 use redb::ReadableTableMetadata;
 use std::sync::Arc;
 
-/// Written by the version that wrote format 1; see `starting::a_store_of_format_1_gives_back_what_it_was_told`.
+/// Written by the version that wrote format 1; see `starting::a_store_of_any_format_gives_back_what_it_was_told`.
 const OLD: &[u8] = include_bytes!("../../../tests/formats/1.redb");
 
 fn opened(plate: &Plate) -> Engine {
@@ -54,6 +54,18 @@ fn a_store_goes_through_every_version_up_to_the_last() {
     );
     upgrade_by(&engine, after, &[fails, fails, one_more]).unwrap();
     assert_eq!(look(&engine), (4, 4), "only what is missing is done");
+}
+
+#[test]
+fn a_store_of_format_1_gets_a_witness_for_every_table() {
+    let plate = Plate::with_image(1, OLD.to_vec());
+    let engine = opened(&plate);
+    assert!(engine.read(all_are_there).is_err());
+    let before = engine.read(meta).ok().unwrap();
+    let after = upgrade(&engine, before).unwrap();
+    assert_eq!((after.format, after.boot), (2, before.boot));
+    engine.read(all_are_there).unwrap();
+    assert_eq!(look(&engine), (2, 2), "a fact and a witness");
 }
 
 #[test]

@@ -49,6 +49,37 @@ fn the_last_retained_message_of_each_topic_is_there_and_what_was_cleared_is_not(
 }
 
 #[test]
+fn what_was_retained_before_a_restart_counts_for_the_limits() {
+    both_ends(|signal| {
+        for limit in ["retained_messages_max = 2", "retained_bytes_max = \"1100 B\""] {
+            let mut broker = Broker::durable(&format!("sys_interval = \"off\"\n[limits]\n{limit}\n"));
+            let retain = |broker: &Broker, topic: &str, letter: &str| {
+                let message = publish(topic, letter.repeat(300)).qos(1).retain();
+                broker.client(V5).publish(message);
+            };
+            let letters = |broker: &Broker| -> String {
+                let found = payloads(&retained(broker));
+                found
+                    .iter()
+                    .filter_map(|payload| payload.chars().next())
+                    .collect()
+            };
+            retain(&broker, "kept/1", "a");
+            retain(&broker, "kept/2", "b");
+            broker.restart(signal);
+            retain(&broker, "kept/3", "c");
+            assert_eq!(letters(&broker), "ab", "{limit}");
+            retain(&broker, "kept/1", "A");
+            assert_eq!(
+                letters(&broker),
+                "Ab",
+                "{limit}: in place of another there is room"
+            );
+        }
+    });
+}
+
+#[test]
 fn a_retained_message_of_qos_0_is_stored_without_anybody_waiting_for_it() {
     both_ends(|signal| {
         let mut broker = Broker::durable("");

@@ -1,5 +1,8 @@
 //! A store without what cannot be read.
 
+#[cfg(test)]
+mod tests;
+
 use super::examine::{self, Examined};
 use super::rows::{Copying, TABLES, each_row};
 use super::{CareError, Opened, Place, Report, at, failed};
