@@ -40,7 +40,7 @@ StandardError=inherit
 TimeoutStartSec=300
 END
 said=0
-timeout 360 systemd-nspawn --quiet --directory "$machine" --boot --register=no --keep-unit --private-network \
+timeout 900 systemd-nspawn --quiet --directory "$machine" --boot --register=no --keep-unit --private-network \
     --system-call-filter="landlock_create_ruleset landlock_add_rule landlock_restrict_self" \
     --machine "sluice-check-$$" systemd.unit=check.service systemd.show_status=no >"$WORK/console" 2>&1 || said=$?
 if [ "$said" -ne 0 ] || ! grep -q '^package: ' "$machine/root/said"; then
