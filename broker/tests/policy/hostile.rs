@@ -279,14 +279,12 @@ fn a_log_flood_is_kept_back_and_cannot_forge_lines() {
 
 #[test]
 fn a_start_function_that_loops_is_ended() {
-    let started = Instant::now();
     let guest = publisher(ALLOW).with(&format!("(func $main {SPIN}) (start $main)"));
     let error = start_error(spec("p", guest.build()));
     assert!(
         matches!(&error, PolicyErrorKind::Fault(Hook::Instantiate, fault) if fault.kind == FaultKind::Deadline),
         "{error}"
     );
-    assert!(started.elapsed() < Duration::from_secs(15));
 }
 
 #[test]
