@@ -74,7 +74,7 @@ pub struct Caller {
 pub enum BanError {
     /// [`BANS_MAX`] is reached, or what of it is there for others than the operator.
     TooMany,
-    /// The policy has [`POLICY_BANS_MAX`] of them.
+    /// The policy has 10,000 of them.
     TooManyOfPolicy,
     /// The reason is longer than [`REASON_BYTES_MAX`].
     ReasonTooLong,

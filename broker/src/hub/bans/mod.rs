@@ -90,7 +90,8 @@ impl Bans {
         lengths.filter_map(move |((_, prefix), _)| self.networks.get(&Network::around(address, *prefix)))
     }
 
-    /// [`Bans::insert`] for a ban that the operator has not asked for: [`AUTOMATIC_BANS_MAX`] and [`POLICY_BANS_MAX`] hold.
+    /// [`Bans::insert`] for a ban that the operator has not asked for: there are 50,000 of these at most, of which a policy
+    /// has 10,000.
     ///
     /// # Errors
     /// See [`BanError`]; nothing has changed then.
