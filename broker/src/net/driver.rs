@@ -227,10 +227,6 @@ impl<S: Socket> Client<S> {
 
     fn handle_input(&mut self) -> Option<End> {
         let now = Instant::now();
-        // Those that a verdict has made wait.
-        if let Some(end) = publishing::judge_gathered(self, now) {
-            return Some(end);
-        }
         let mut is_all = false;
         while self.may_read() && self.held_until.is_none() && !self.is_paused() {
             if publishing::is_gathered(self) {
@@ -258,10 +254,8 @@ impl<S: Socket> Client<S> {
         if self.gathered.is_empty() {
             // An idle connection holds no room for it.
             self.gathered = Vec::new();
-        } else {
-            is_all = false;
         }
-        self.is_unfinished = !is_all;
+        self.is_unfinished = !is_all || !self.gathered.is_empty();
         self.governor.settle(now);
         self.link.give_back();
         self.spare_subscribers(now);

@@ -106,7 +106,7 @@ fn gather<S: Socket>(client: &mut Client<S>, received: Received, now: Instant) -
         };
         verdict
     } else {
-        judge(client, &received)
+        client.gate.judge(&facts(&received))
     };
     let received = obey(client, received, verdict)?;
     route(client, received, now)
@@ -166,17 +166,6 @@ fn facts(received: &Received) -> PublishFacts<'_> {
     }
 }
 
-/// The publish hooks.
-fn judge<S: Socket>(client: &mut Client<S>, received: &Received) -> PublishVerdict {
-    let PublishFacts {
-        topic,
-        qos,
-        retain,
-        payload_bytes,
-    } = facts(received);
-    client.gate.publish(topic, qos, retain, payload_bytes)
-}
-
 /// Does what the policies say. A message to be dropped counts as refused without telling the client.
 #[inline]
 fn obey<S: Socket>(
@@ -218,7 +207,7 @@ fn judge_content<S: Socket>(client: &mut Client<S>, received: Received) -> Resul
             let moved = *topic != *received.topic();
             let replaced = received.replace(topic, message.payload, forwarded, message.retain);
             if moved {
-                let verdict = judge(client, &replaced);
+                let verdict = client.gate.judge(&facts(&replaced));
                 obey(client, replaced, verdict)
             } else {
                 Ok(replaced)

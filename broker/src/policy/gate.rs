@@ -135,15 +135,19 @@ impl Gate {
 
     /// Judges a message the client publishes, or its will. The topic is without the mount point and aliases.
     pub fn publish(&mut self, topic: &str, qos: u8, retain: bool, payload_bytes: u32) -> PublishVerdict {
-        let Self { host, sitting } = self;
-        let message = PublishFacts {
+        self.judge(&PublishFacts {
             topic,
             qos,
             retain,
             payload_bytes,
-        };
+        })
+    }
+
+    /// The same, of a message whose facts are together already.
+    pub fn judge(&mut self, message: &PublishFacts<'_>) -> PublishVerdict {
+        let Self { host, sitting } = self;
         sitting.catch_up(host);
-        sitting.publish(host, &message)
+        sitting.publish(host, message)
     }
 
     /// Judges a subscription to a filter without mount point and `$share/name/`. `options` are the bits of
