@@ -94,8 +94,8 @@ pub(super) async fn enter<S: Socket>(
     }
 }
 
-/// Carries challenges to the client and its answers back until there is a decision; `None`: the client left, and whoever
-/// is asked about it need not answer.
+/// Carries challenges to the client and its answers back until there is a decision; `None`: the client left without a
+/// message, and whoever is asked about it need not answer.
 async fn decide<S: Socket>(link: &mut Link<S>, mut judging: Judging) -> Option<Decision> {
     loop {
         match link.while_open(judging.step()).await? {

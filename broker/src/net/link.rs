@@ -268,18 +268,21 @@ impl<S: Socket> Link<S> {
         }
     }
 
-    /// Waits for something else; `None`: the peer has gone before. The connection holds no read buffer meanwhile, only
-    /// what the peer sends without waiting, up to [`WAITING_BYTES_MAX`] and one read.
+    /// Waits for something else; `None`: the peer has gone before, and has left nothing to be looked at. The connection
+    /// holds no read buffer meanwhile, only what the peer sends without waiting, up to [`WAITING_BYTES_MAX`] and one read.
     pub(super) async fn while_open<T>(&mut self, work: impl Future<Output = T>) -> Option<T> {
         let mut work = pin!(work);
+        let mut has_ended = false;
         std::future::poll_fn(|cx| {
             if let Poll::Ready(done) = work.as_mut().poll(cx) {
                 return Poll::Ready(Some(done));
             }
-            while self.input.len() < WAITING_BYTES_MAX {
+            while !has_ended && self.input.len() < WAITING_BYTES_MAX {
                 match self.poll_read(WAITING_BYTES_MAX, cx) {
                     Poll::Pending => break,
                     Poll::Ready(Ok(Read::Bytes(_))) => {}
+                    // A client need not wait for CONNACK with its messages (section 3.1.4), nor stay after them.
+                    Poll::Ready(Ok(Read::End)) if !self.input.is_empty() => has_ended = true,
                     Poll::Ready(Ok(Read::End) | Err(_)) => return Poll::Ready(None),
                 }
             }

@@ -194,6 +194,38 @@ fn a_client_that_goes_away_takes_its_question_with_it() {
 }
 
 #[test]
+fn what_a_client_sent_before_it_went_counts_once_it_is_admitted() {
+    let gate = Arc::new(Gate::default());
+    let held = Arc::clone(&gate);
+    let service = Service::start(move |_| {
+        held.pass();
+        ok("yes")
+    });
+    let limits = "timeout = \"60 s\"";
+    let broker = asking(&format!("http://{}", service.address()), limits, &[]);
+    let topic = unique("brief/");
+    let mut subscriber = plain(&broker);
+    subscriber.subscribe(&topic, 1);
+    let mut brief = Peer::open(broker.listener("gate"), V5);
+    brief.send_all(&[
+        &connect(V5, unique("brief")).username("http"),
+        &publish(&topic, "sent at once").qos(1).id(1),
+    ]);
+    service.wait_for_requests(1);
+    brief.shut_down_sending();
+    // It reads the end of this one no sooner.
+    let connections = || metric(&broker, "sluice_connections ", "");
+    let before = connections();
+    let gone = Peer::open(broker.listener("gate"), V5);
+    eventually("it is there", || connections() == before + 1);
+    gone.vanish();
+    eventually("it is gone", || connections() == before);
+    gate.open();
+    subscriber.take(&topic, "sent at once", 1);
+    brief.skip_to_end();
+}
+
+#[test]
 fn a_client_that_authenticates_again_goes_on_meanwhile() {
     let gate = Arc::new(Gate::default());
     let held = Arc::clone(&gate);
