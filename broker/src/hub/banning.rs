@@ -100,12 +100,11 @@ impl Hub {
     ) -> usize {
         let reason = ReasonCode::BANNED;
         let stop = Stop { reason, text };
-        // Whoever attaches later sees the ban: that takes the registry's lock as well.
-        let cells = self.inner.registry.lock().all();
-        let concerned = cells
-            .iter()
-            .filter(|cell| concerns(&cell.key.client_id, &cell.lock().caller));
-        concerned.filter(|cell| order_stop(cell, &stop)).count()
+        // Whoever attaches once the walk has begun sees the ban: both take the registry's lock.
+        self.walk()
+            .filter(|cell| concerns(&cell.key.client_id, &cell.lock().caller))
+            .filter(|cell| order_stop(cell, &stop))
+            .count()
     }
 
     /// Bans somebody without the operator having said so. Connections that are open stay: whoever shares an address, or

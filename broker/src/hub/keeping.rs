@@ -55,18 +55,15 @@ pub struct SubscriptionSummary {
 impl Hub {
     /// All sessions.
     pub fn sessions(&self) -> Vec<SessionSummary> {
-        let cells = self.inner.registry.lock().all();
         let now = Instant::now();
-        cells.iter().map(|cell| summary(cell, now)).collect()
+        self.walk().map(|cell| summary(&cell, now)).collect()
     }
 
     /// The sessions of a client id, one in each mount point, with their subscriptions.
     pub fn sessions_of(&self, client_id: &str) -> Vec<(SessionSummary, Vec<SubscriptionSummary>)> {
-        let cells = self.inner.registry.lock().all();
         let now = Instant::now();
-        let of_client = cells.iter().filter(|cell| &*cell.key.client_id == client_id);
-        of_client
-            .map(|cell| (summary(cell, now), self.subscriptions_of(cell)))
+        self.walk_client(client_id)
+            .map(|cell| (summary(&cell, now), self.subscriptions_of(&cell)))
             .collect()
     }
 
@@ -87,9 +84,8 @@ impl Hub {
 
     /// Ends the sessions of a client id, with their subscriptions and queues; connections are closed. Returns how many.
     pub fn drop_sessions(&self, client_id: &str) -> usize {
-        let cells = self.inner.registry.lock().all();
         let mut dropped = 0;
-        for cell in cells.iter().filter(|cell| &*cell.key.client_id == client_id) {
+        for cell in self.walk_client(client_id) {
             let offline = {
                 let mut state = cell.lock();
                 if state.ended {
@@ -107,7 +103,7 @@ impl Hub {
             if let Some(offline) = &offline {
                 self.unschedule(offline, cell.number);
             }
-            self.end(cell, offline, Instant::now());
+            self.end(&cell, offline, Instant::now());
             dropped += 1;
         }
         dropped

@@ -47,16 +47,15 @@ pub struct ClientSummary {
 const ACCOUNT_TIMEOUT: Duration = Duration::from_secs(2);
 
 impl Hub {
-    /// All sessions, connected or not, in no particular order.
+    /// All sessions, connected or not, in the order they began.
     pub fn clients(&self) -> Vec<ClientSummary> {
-        let cells = self.inner.registry.lock().all();
-        cells.iter().map(|cell| summary(cell)).collect()
+        self.walk().map(|cell| summary(&cell)).collect()
     }
 
     /// Brings the gauges that no event keeps up to date: what waits in all queues together.
     pub fn measure(&self) {
         let (mut messages, mut bytes) = (0, 0);
-        for cell in self.inner.registry.lock().all() {
+        for cell in self.walk() {
             let state = cell.lock();
             messages += state.session.queue_len() as u64;
             bytes += state.session.queue_bytes();
@@ -69,23 +68,20 @@ impl Hub {
 
     /// Ends the connections of a client id, in every mount point; returns how many there were.
     pub fn kick(&self, client_id: &str) -> usize {
-        let cells = self.inner.registry.lock().all();
         let stop = Stop {
             reason: ReasonCode::ADMINISTRATIVE_ACTION,
             text: "ended by the operator",
         };
-        cells
-            .iter()
-            .filter(|cell| &*cell.key.client_id == client_id && order_stop(cell, &stop))
+        self.walk_client(client_id)
+            .filter(|cell| order_stop(cell, &stop))
             .count()
     }
 
     /// What is enforced for the connected clients of this client id, in every mount point. Blocks until their drivers
     /// have answered, two seconds at most.
     pub fn accounts(&self, client_id: &str) -> Vec<(ClientSummary, Option<Account>)> {
-        let cells = self.inner.registry.lock().all();
         let mut accounts = Vec::new();
-        for cell in cells.iter().filter(|cell| &*cell.key.client_id == client_id) {
+        for cell in self.walk_client(client_id) {
             let (sender, receiver) = sync_channel(1);
             let is_online = {
                 let mut state = cell.lock();
@@ -98,14 +94,14 @@ impl Hub {
             let account = is_online
                 .then(|| receiver.recv_timeout(ACCOUNT_TIMEOUT).ok())
                 .flatten();
-            accounts.push((summary(cell), account));
+            accounts.push((summary(&cell), account));
         }
         accounts
     }
 
     /// Tells every connection to end; used at shutdown.
     pub fn stop_all(&self, stop: &Stop) {
-        for cell in self.inner.registry.lock().all() {
+        for cell in self.walk() {
             order_stop(&cell, stop);
         }
     }
@@ -134,7 +130,7 @@ impl Hub {
 
     /// Wakes every connection, to look at a new generation of policies or new limits.
     pub fn wake_all(&self) {
-        for cell in self.inner.registry.lock().all() {
+        for cell in self.walk() {
             cell.lock().wake();
         }
     }

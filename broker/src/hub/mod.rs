@@ -20,7 +20,10 @@ mod registry;
 mod retained;
 mod routes;
 mod sys;
+#[cfg(test)]
+mod testing;
 mod timers;
+mod walk;
 mod wills;
 
 pub use crate::network::Network;

@@ -55,17 +55,12 @@ impl Hub {
                 .has_any
                 .store(!budgets.is_empty(), Ordering::Release);
         }
-        let cells = self.inner.registry.lock().all();
-        let tell = |cell: &&std::sync::Arc<super::SessionCell>| {
+        let tell = |cell: &std::sync::Arc<super::SessionCell>| {
             let mut state = cell.lock();
             state.orders.limits_changed = true;
             state.wake();
             state.is_online()
         };
-        Ok(cells
-            .iter()
-            .filter(|cell| &*cell.key.client_id == client_id)
-            .filter(tell)
-            .count())
+        Ok(self.walk_client(client_id).filter(tell).count())
     }
 }

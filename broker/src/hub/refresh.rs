@@ -26,10 +26,9 @@ impl Hub {
     /// Judges all sessions again under the current policies; `workers` threads drive the connections. Takes about a
     /// millisecond for each 64 connections of a worker.
     pub async fn judge_again(&self, workers: usize) {
-        let cells = self.inner.registry.lock().all();
         let connections_per_turn = CONNECTIONS_PER_TURN * workers.max(1);
         let (mut woken, mut judged) = (0, 0);
-        for cell in &cells {
+        for cell in self.walk() {
             if cell.lock().wake_driver() {
                 woken += 1;
                 if woken % connections_per_turn == 0 {
@@ -37,7 +36,7 @@ impl Hub {
                 }
                 continue;
             }
-            self.judge_offline_again(cell);
+            self.judge_offline_again(&cell);
             judged += 1;
             if judged % SESSIONS_PER_TURN == 0 {
                 tokio::task::yield_now().await;
@@ -126,13 +125,7 @@ pub fn option_bits(options: SubscriptionOptions, shared: bool) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Limits;
-    use crate::event::Events;
-    use crate::hub::SessionKey;
-    use crate::hub::bans::Caller;
-    use crate::hub::registry::Attach;
-    use sluice_mqtt::session::{Overflow, SessionLimits};
-    use sluice_store::Store;
+    use crate::hub::testing;
     use std::future::Future as _;
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::task::{Context, Wake, Waker};
@@ -147,43 +140,15 @@ mod tests {
         }
     }
 
-    fn attach(hub: &Hub, number: u64) -> Arc<SessionCell> {
-        let key = SessionKey {
-            mountpoint: "".into(),
-            client_id: number.to_string().into(),
-        };
-        let request = Attach {
-            key,
-            caller: Caller::default(),
-            judged: number,
-            clean_start: true,
-            expiry_seconds: 0,
-            receive_max: 1,
-            session_limits: SessionLimits {
-                queue_messages_max: 1,
-                queue_bytes_max: 1,
-                overflow: Overflow::DropNew,
-                inflight_max: 1,
-            },
-            subscriptions_max: 1,
-            may_create: true,
-            gate: None,
-            will: None,
-        };
-        hub.attach(request, Instant::now()).ok().unwrap().cell
-    }
-
     #[test]
     fn a_swap_wakes_a_few_connections_at_a_time_and_all_of_them_in_the_end() {
         const CLIENTS: usize = 5 * CONNECTIONS_PER_TURN;
         const WORKERS: usize = 2;
-        let metrics = Arc::default();
-        let events = Events::new(Arc::clone(&metrics));
-        let hub = Hub::new(Limits::default(), Store::memory(), metrics, events);
+        let hub = testing::hub();
         let woken = Arc::new(Woken::default());
         let waker = Waker::from(Arc::clone(&woken));
         for number in 0..CLIENTS {
-            attach(&hub, number as u64).lock().park(&waker, true);
+            testing::attach(&hub, number as u64).lock().park(&waker, true);
         }
         let woken = || woken.0.load(Ordering::Relaxed);
         let runtime = tokio::runtime::Builder::new_current_thread()

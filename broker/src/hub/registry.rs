@@ -13,7 +13,7 @@ use sluice_mqtt::reason::ReasonCode;
 use sluice_mqtt::session::{Restored, Session, SessionLimits};
 use sluice_mqtt::will::{self, Ending, Fate};
 use sluice_store::{Change, Health, Ticket};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -23,7 +23,8 @@ type Map<K, V> = HashMap<K, V, foldhash::fast::RandomState>;
 #[derive(Default)]
 pub(super) struct Registry {
     by_key: Map<SessionKey, Arc<SessionCell>>,
-    by_number: Map<u64, Arc<SessionCell>>,
+    /// In their order, for [`super::walk`].
+    by_number: BTreeMap<u64, Arc<SessionCell>>,
     /// The session number that policies know, which changes with every CONNECT, to the session it belongs to.
     by_judged: Map<u64, Arc<SessionCell>>,
 }
@@ -41,8 +42,10 @@ impl Registry {
         self.by_key.get(key).cloned()
     }
 
-    pub(super) fn all(&self) -> Vec<Arc<SessionCell>> {
-        self.by_key.values().cloned().collect()
+    /// The first sessions, at most so many, whose numbers are not below this one.
+    pub(super) fn portion(&self, from: u64, count: usize) -> Vec<Arc<SessionCell>> {
+        let cells = self.by_number.range(from..).take(count);
+        cells.map(|(_, cell)| Arc::clone(cell)).collect()
     }
 
     fn create(&mut self, request: &Attach<'_>, is_stored: bool) -> Arc<SessionCell> {
