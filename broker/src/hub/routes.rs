@@ -59,7 +59,7 @@ impl Hub {
         id: Option<NonZeroU32>,
     ) -> Result<Subscribed, SubscribeError> {
         let limits = self.limits();
-        if levels(filter.filter()) > usize::from(limits.topic_levels_max) {
+        if levels(filter.filter().as_bytes()) > usize::from(limits.topic_levels_max) {
             return Err(SubscribeError::FilterTooLong);
         }
         let full = mounted(filter, &cell.key.mountpoint).ok_or(SubscribeError::FilterTooLong)?;

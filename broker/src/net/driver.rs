@@ -257,6 +257,7 @@ impl<S: Socket> Client<S> {
         }
         self.is_unfinished = !is_all || !self.gathered.is_empty();
         self.governor.settle(now);
+        self.link.conn.rest();
         self.link.give_back();
         self.spare_subscribers(now);
         self.spare_memory(now);

@@ -154,10 +154,10 @@ impl Enforced {
 
     /// Whether a client may publish there: `$SYS` and `$share` are the broker's own. Behind a mount point no topic
     /// may start with `$`, for there a wildcard would match it [MQTT-4.7.2-1].
-    pub(super) fn topic_allowed(&self, topic: &str) -> bool {
+    pub(super) fn topic_allowed(&self, topic: &[u8]) -> bool {
         let reserved = match self.mounted {
-            true => topic.starts_with('$'),
-            false => topic.starts_with("$SYS/") || topic.starts_with("$share/"),
+            true => topic.starts_with(b"$"),
+            false => topic.starts_with(b"$SYS/") || topic.starts_with(b"$share/"),
         };
         !reserved && levels(topic) <= usize::from(self.topic_levels_max)
     }

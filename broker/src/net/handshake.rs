@@ -263,7 +263,7 @@ fn judge_will(will: &Will, version: Version, gate: &mut Gate, enforced: &Enforce
     if will::packet_bytes(will, version) > enforced.packet_bytes_max as usize {
         return refuse(ReasonCode::QUOTA_EXCEEDED, "the will is too large");
     }
-    if !enforced.topic_allowed(&will.topic) {
+    if !enforced.topic_allowed(will.topic.as_bytes()) {
         return refuse(
             ReasonCode::TOPIC_NAME_INVALID,
             "the will's topic is reserved or has too many levels",

@@ -123,7 +123,13 @@ impl<S: Socket> Link<S> {
             let mut slices = [IoSlice::new(&[]); WRITE_CHUNKS];
             let count = self.conn.output().chunks_within(bytes_max - bytes, &mut slices);
             let chunks = slices.get(..count).unwrap_or_default();
-            match Pin::new(&mut self.socket).poll_write_vectored(cx, chunks)? {
+            let socket = Pin::new(&mut self.socket);
+            let written = match chunks {
+                // The kernel takes one chunk for less than a list of one.
+                [only] => socket.poll_write(cx, only),
+                several => socket.poll_write_vectored(cx, several),
+            };
+            match written? {
                 Poll::Ready(0) => return Err(io::ErrorKind::WriteZero.into()),
                 Poll::Ready(count) => {
                     self.conn.output().advance(count);

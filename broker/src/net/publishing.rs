@@ -75,7 +75,7 @@ fn check<S: Socket>(client: &mut Client<S>, received: Received) -> Result<Receiv
         (ReasonCode::QUOTA_EXCEEDED, "the packet is too large")
     } else if received.payload_too_large() {
         (ReasonCode::QUOTA_EXCEEDED, "the payload is too large")
-    } else if !client.enforced.topic_allowed(received.topic()) {
+    } else if !client.enforced.topic_allowed(received.topic_bytes()) {
         let text = "the topic is reserved or has too many levels";
         (ReasonCode::TOPIC_NAME_INVALID, text)
     } else {
@@ -121,8 +121,7 @@ pub(super) fn is_gathered<S: Socket>(client: &mut Client<S>) -> bool {
 pub(super) fn judge_gathered<S: Socket>(client: &mut Client<S>, now: Instant) -> Option<End> {
     while !client.gathered.is_empty() && !client.is_paused() {
         let gathered = std::mem::take(&mut client.gathered);
-        let facts: Vec<_> = gathered.iter().map(facts).collect();
-        let verdicts = client.gate.publish_many(&facts);
+        let verdicts = client.gate.publish_many(&gathered, facts);
         let mut gathered = gathered.into_iter();
         for (verdict, received) in verdicts.into_iter().zip(gathered.by_ref()) {
             let routed = match verdict {

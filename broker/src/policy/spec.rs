@@ -42,7 +42,7 @@ impl Default for PoliciesConfig {
             issuers: Vec::new(),
             cache_dir: None,
             kv_bytes_max: 1024 * 1024,
-            instance_calls: (1_000, 10_000),
+            instance_calls: (10_000, 100_000),
         }
     }
 }

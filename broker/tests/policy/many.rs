@@ -65,7 +65,7 @@ fn judge_all(gate: &mut Gate, topics: &[&str]) -> (Vec<PublishVerdict>, Vec<usiz
     let messages = facts(topics);
     let (mut verdicts, mut calls) = (Vec::new(), Vec::new());
     while verdicts.len() < messages.len() {
-        let brought = gate.publish_many(&messages[verdicts.len()..]);
+        let brought = gate.publish_many(&messages[verdicts.len()..], |message| *message);
         assert!(!brought.is_empty(), "a message is left without a verdict");
         calls.push(brought.len());
         verdicts.extend(brought);

@@ -143,8 +143,10 @@ pub struct Connection {
     unanswered: u32,
     /// PUBLISHes dropped without a verdict.
     unjudged: Witness,
-    /// A reference to that which the last PUBLISH brought back, for the next one.
+    /// A reference to that which a PUBLISH has brought back, for the next one: counting each anew is felt.
     witness: Option<Witness>,
+    /// More of them, when many PUBLISHes wait for their verdicts together.
+    witnesses: Vec<Witness>,
     aliases: OutboundAliases,
     output: Output,
 }
@@ -171,6 +173,7 @@ impl Connection {
             unanswered: 0,
             unjudged: Witness::default(),
             witness: None,
+            witnesses: Vec::new(),
             aliases: OutboundAliases::default(),
             output: Output::default(),
             config,

@@ -2,7 +2,7 @@
 
 use super::Connection;
 use super::alias::Naming;
-use super::received::{Receipt, Received, Refused, Slot};
+use super::received::{Receipt, Received, Refused, Slot, Witness};
 use super::refusal::{self, listed};
 use crate::message::Message;
 use crate::packet::{Ack, Packet, PacketId, PacketType, QoS, SubAck, UnsubAck, Version};
@@ -12,6 +12,9 @@ use crate::text::Text;
 use crate::wire::{self, PublishHead};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+/// References to the witness that are kept for the PUBLISHes to come: as many as wait for their verdicts together.
+const WITNESSES_MAX: usize = 64;
 
 /// What became of a delivery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,9 +57,7 @@ impl Connection {
 
     fn answer(&mut self, slot: Slot, reason: ReasonCode, reason_string: Option<Box<Text>>) {
         self.unanswered = self.unanswered.saturating_sub(1);
-        self.witness = slot
-            .witness
-            .filter(|witness| Arc::ptr_eq(witness, &self.unjudged));
+        self.keep(slot.witness);
         let Some(packet_id) = slot.packet_id else { return };
         self.inbound.answer(packet_id, slot.number, reason, reason_string);
         while let Some(answer) = self.inbound.next_answer() {
@@ -66,6 +67,27 @@ impl Connection {
                 PacketType::PubRec
             };
             self.send_ack(packet, answer.packet_id, answer.reason, answer.reason_string);
+        }
+    }
+
+    #[inline]
+    fn keep(&mut self, witness: Option<Witness>) {
+        let own = witness.filter(|witness| Arc::ptr_eq(witness, &self.unjudged));
+        if self.witness.is_none() {
+            self.witness = own;
+        } else if let Some(witness) = own
+            && self.witnesses.len() < WITNESSES_MAX
+        {
+            self.witnesses.reserve_exact(WITNESSES_MAX - self.witnesses.len());
+            self.witnesses.push(witness);
+        }
+    }
+
+    /// Gives back the room that only many PUBLISHes at once need: for when those that came together are answered.
+    #[inline]
+    pub fn rest(&mut self) {
+        if self.witnesses.capacity() > 0 {
+            self.witnesses = Vec::new();
         }
     }
 

@@ -43,7 +43,7 @@ impl Connection {
             payload: layout.payload_bytes(&frame) > self.payload_bytes_max as usize,
             packet: self.packet_bytes > self.packet_bytes_max,
         };
-        let witness = match self.witness.take() {
+        let witness = match self.witness.take().or_else(|| self.witnesses.pop()) {
             Some(witness) => witness,
             None => Arc::clone(&self.unjudged),
         };

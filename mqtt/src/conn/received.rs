@@ -125,6 +125,12 @@ impl Received {
         self.content.topic()
     }
 
+    /// [`Received::topic`] as bytes, which need not be looked at for that.
+    #[must_use]
+    pub fn topic_bytes(&self) -> &[u8] {
+        self.content.topic_bytes()
+    }
+
     /// Quality of service.
     #[must_use]
     pub fn qos(&self) -> QoS {

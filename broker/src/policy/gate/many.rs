@@ -70,12 +70,16 @@ impl Gate {
 
     /// Judges messages the client publishes, in their order, as [`Gate::publish`] judges each. None has QoS 2.
     ///
-    /// Gives at least one verdict, if there is a message, and at most as many as there are messages. Those without one are
+    /// `facts` tells what is judged of each. Gives at least one verdict, if there is a message, and at most as many as there are messages. Those without one are
     /// to be judged once those with one are dealt with: that may matter to a policy.
-    pub fn publish_many(&mut self, messages: &[PublishFacts<'_>]) -> Vec<PublishVerdict> {
+    pub fn publish_many<M>(
+        &mut self,
+        messages: &[M],
+        facts: impl Fn(&M) -> PublishFacts<'_>,
+    ) -> Vec<PublishVerdict> {
         let Self { host, sitting } = self;
         sitting.catch_up(host);
-        let answers = with_bench(host, |bench| sitting.ask_about(host, bench, messages)).flatten();
+        let answers = with_bench(host, |bench| sitting.ask_about(host, bench, messages, &facts)).flatten();
         let answers = answers.unwrap_or_default();
         host.tally.count_many(Tier::Call, answers.bits.len() as u64);
         let mut bits = answers.bits.into_iter();
@@ -88,7 +92,7 @@ impl Gate {
                 break;
             }
             if answers.asked >> index & 1 == 0 {
-                verdicts.push(sitting.publish(host, message));
+                verdicts.push(sitting.publish(host, &facts(message)));
                 continue;
             }
             let Some(bits) = bits.next() else { break };
@@ -96,8 +100,9 @@ impl Gate {
                 verdicts.push(PublishVerdict::Allow { throttle_ms: 0 });
                 continue;
             }
-            let (verdict, reuse) = sitting.judge_publish(message, |_| Packed::publish(bits));
-            sitting.remember(message, &verdict, reuse);
+            let message = facts(message);
+            let (verdict, reuse) = sitting.judge_publish(&message, |_| Packed::publish(bits));
+            sitting.remember(&message, &verdict, reuse);
             verdicts.push(verdict);
         }
         verdicts
@@ -106,11 +111,12 @@ impl Gate {
 
 impl Sitting {
     /// Asks the one policy that has to be asked, about as many messages as it is given at once. `None`: better one by one.
-    fn ask_about(
+    fn ask_about<M>(
         &mut self,
         host: &Host,
         bench: &mut Bench,
-        messages: &[PublishFacts<'_>],
+        messages: &[M],
+        facts: &impl Fn(&M) -> PublishFacts<'_>,
     ) -> Option<Answers> {
         self.follow(&bench.set);
         if self.is_unjudged() || !self.may_ask.many {
@@ -122,7 +128,7 @@ impl Sitting {
         if asked_max < 2 {
             return None;
         }
-        let question = self.question(messages, asked_max as usize);
+        let question = self.question(messages, facts, asked_max as usize);
         let asked = question.asked.count_ones();
         if asked < 2 {
             return Some(Answers {
@@ -151,15 +157,20 @@ impl Sitting {
     }
 
     /// About the first messages, until so many of them are to be asked about.
-    fn question(&self, messages: &[PublishFacts<'_>], asked_max: usize) -> Question {
+    fn question<M>(
+        &self,
+        messages: &[M],
+        facts: &impl Fn(&M) -> PublishFacts<'_>,
+        asked_max: usize,
+    ) -> Question {
         let mut question = Question {
             topics: String::with_capacity(messages.len() * TOPIC_BYTES),
             messages: Vec::with_capacity(messages.len()),
             ..Question::default()
         };
         let all = self.cache.is_none() && self.one_decides();
-        for message in messages.iter().take(Gate::MANY) {
-            if all || self.is_to_be_asked(message) {
+        for message in messages.iter().take(Gate::MANY).map(facts) {
+            if all || self.is_to_be_asked(&message) {
                 let is_full = question.messages.len() >= asked_max
                     || question.topics.len() + message.topic.len() > TOPICS_BYTES_MAX;
                 let Ok(topic_bytes) = u16::try_from(message.topic.len()) else {
@@ -170,7 +181,7 @@ impl Sitting {
                 }
                 question.asked |= 1 << question.seen;
                 question.topics.push_str(message.topic);
-                let facts = [
+                let packed = [
                     topic_bytes.into(),
                     u64::from(message.qos) << 16,
                     u64::from(message.retain) << 24,
@@ -178,7 +189,7 @@ impl Sitting {
                 let payload = u64::from(message.payload_bytes) << 32;
                 question
                     .messages
-                    .push(facts.into_iter().fold(payload, |packed, fact| packed | fact));
+                    .push(packed.into_iter().fold(payload, |packed, fact| packed | fact));
             }
             question.seen += 1;
         }
