@@ -1,7 +1,9 @@
-//! What a message costs the allocator on its way through a connection.
+//! What a message costs the allocator on its way through a connection; in `frames`, what its encoding alone does.
 
 // A test that cannot go on fails by panicking, also in its helpers; time is theirs to start.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::disallowed_methods)]
+
+mod frames;
 
 use bytes::BytesMut;
 use sluice_mqtt::conn::{Connection, ConnectionConfig, Delivered, Event, Terms};

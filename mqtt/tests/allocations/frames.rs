@@ -1,56 +1,20 @@
 //! Decoding a PUBLISH and encoding it for a subscriber allocate nothing.
 
-// A test that cannot go on fails by panicking, also in its helpers.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-
+use super::allocations;
 use bytes::{Bytes, BytesMut};
 use sluice_mqtt::packet::{Packet, PacketId, Publish, QoS, Version};
 use sluice_mqtt::wire::{DecodeLimits, Output, PublishHead, decode, encode_publish, encode_publish_copied};
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
-
-struct Counting;
-
-thread_local! {
-    static ALLOCATIONS: Cell<usize> = const { Cell::new(0) };
-}
-
-// An allocator can only be replaced by an unsafe trait; this one counts and passes everything on.
-#[allow(unsafe_code)]
-// SAFETY: every call goes unchanged to the system's allocator, which upholds the contract; counting a thread-local
-// without a destructor neither allocates nor unwinds.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATIONS.set(ALLOCATIONS.get() + 1);
-        // SAFETY: the caller's contract is the system allocator's.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        // SAFETY: the caller's contract is the system allocator's.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-
-    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
-        ALLOCATIONS.set(ALLOCATIONS.get() + 1);
-        // SAFETY: the caller's contract is the system allocator's.
-        unsafe { System.realloc(pointer, layout, new_size) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
 
 /// Allocations of 100 runs, after ten that warm buffers up.
-fn allocations(mut run: impl FnMut()) -> usize {
+fn in_100_runs(mut run: impl FnMut()) -> u64 {
     for _ in 0..10 {
         run();
     }
-    let before = ALLOCATIONS.get();
-    for _ in 0..100 {
-        run();
-    }
-    ALLOCATIONS.get() - before
+    allocations(|| {
+        for _ in 0..100 {
+            run();
+        }
+    })
 }
 
 fn publish(version: Version, properties: &[u8], payload_len: usize) -> Vec<u8> {
@@ -76,7 +40,7 @@ const PROPERTIES: &[u8] = b"\x02\x00\x00\x00\x3c\x23\x00\x01\x01\x01\x03\x00\x04
 
 #[test]
 fn the_counter_counts() {
-    assert_eq!(allocations(|| drop(std::hint::black_box(vec![0_u8; 10]))), 100);
+    assert_eq!(in_100_runs(|| drop(std::hint::black_box(vec![0_u8; 10]))), 100);
 }
 
 #[test]
@@ -91,7 +55,7 @@ fn decoding_a_publish_allocates_nothing() {
         for payload_len in [0, 64, 1024, 20_000] {
             let bytes = publish(version, properties, payload_len);
             let mut input = BytesMut::with_capacity(2 * bytes.len());
-            let count = allocations(|| {
+            let count = in_100_runs(|| {
                 input.extend_from_slice(&bytes);
                 let packet = decode(&mut input, version, &limits).unwrap().unwrap();
                 assert!(
@@ -122,7 +86,7 @@ fn encoding_a_publish_for_a_subscriber_allocates_nothing() {
             let mut out = Output::new();
             // A payload that is shared makes the small buffer before it a piece of its own: the buffer is in use until
             // that is written, so several are written at once here, as a connection does.
-            let count = allocations(|| {
+            let count = in_100_runs(|| {
                 for id in 1..=10 {
                     head.packet_id = PacketId::new(id);
                     encode_publish(&head, &payload, version, &mut out);
@@ -132,7 +96,7 @@ fn encoding_a_publish_for_a_subscriber_allocates_nothing() {
             assert_eq!(count, 0, "{version:?}, payload of {payload_len}");
             let mut out = Output::new();
             let small = payload.get(..64).unwrap_or_default();
-            let count = allocations(|| {
+            let count = in_100_runs(|| {
                 encode_publish_copied(&head, small, version, &mut out);
                 out.advance(out.len());
             });
