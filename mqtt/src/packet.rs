@@ -205,6 +205,31 @@ pub struct Connect {
     pub auth_data: Option<Bytes>,
 }
 
+impl Connect {
+    /// A CONNECT without keep alive, will, user name and password, and every property at its default (section 3.1.2.11).
+    #[must_use]
+    pub fn new(version: Version, clean_start: bool, client_id: Text) -> Self {
+        Self {
+            version,
+            clean_start,
+            keep_alive_seconds: 0,
+            client_id,
+            will: None,
+            username: None,
+            password: None,
+            session_expiry_seconds: None,
+            receive_max: None,
+            packet_bytes_max: None,
+            topic_alias_max: 0,
+            request_response_information: false,
+            request_problem_information: true,
+            user_properties: Vec::new(),
+            auth_method: None,
+            auth_data: None,
+        }
+    }
+}
+
 /// The will of a CONNECT (sections 3.1.2.5 and 3.1.3.2).
 #[derive(Clone, Debug, PartialEq)]
 pub struct Will {

@@ -101,22 +101,8 @@ mod tests {
     fn connect(client_id: &str) -> Connect {
         let text = |text| Text::try_from(text).expect("a text");
         Connect {
-            version: Version::V5,
-            clean_start: true,
-            keep_alive_seconds: 0,
-            client_id: text(client_id),
-            will: None,
             username: Some(text("admin")),
-            password: None,
-            session_expiry_seconds: None,
-            receive_max: None,
-            packet_bytes_max: None,
-            topic_alias_max: 0,
-            request_response_information: false,
-            request_problem_information: true,
-            user_properties: Vec::new(),
-            auth_method: None,
-            auth_data: None,
+            ..Connect::new(Version::V5, true, text(client_id))
         }
     }
 

@@ -30,24 +30,7 @@ pub fn id(value: u16) -> PacketId {
 /// The CONNECT of client `c`: clean start, no keep alive, all properties absent.
 #[must_use]
 pub fn connect(version: Version) -> Connect {
-    Connect {
-        version,
-        clean_start: true,
-        keep_alive_seconds: 0,
-        client_id: text("c"),
-        will: None,
-        username: None,
-        password: None,
-        session_expiry_seconds: None,
-        receive_max: None,
-        packet_bytes_max: None,
-        topic_alias_max: 0,
-        request_response_information: false,
-        request_problem_information: true,
-        user_properties: Vec::new(),
-        auth_method: None,
-        auth_data: None,
-    }
+    Connect::new(version, true, text("c"))
 }
 
 /// CONNACK without properties.

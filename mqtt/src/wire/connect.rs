@@ -78,24 +78,8 @@ fn take_version(cursor: &mut Cursor<'_>) -> Result<Version, ConnectError> {
 fn take_body(mut cursor: Cursor<'_>, frame: &Bytes, version: Version) -> Result<Connect, WireError> {
     let flags = cursor.take_u8()?;
     check_flags(flags, version)?;
-    let mut connect = Connect {
-        version,
-        clean_start: flags & CLEAN_START != 0,
-        keep_alive_seconds: cursor.take_u16()?,
-        client_id: Text::default(),
-        will: None,
-        username: None,
-        password: None,
-        session_expiry_seconds: None,
-        receive_max: None,
-        packet_bytes_max: None,
-        topic_alias_max: 0,
-        request_response_information: false,
-        request_problem_information: true,
-        user_properties: Vec::new(),
-        auth_method: None,
-        auth_data: None,
-    };
+    let mut connect = Connect::new(version, flags & CLEAN_START != 0, Text::default());
+    connect.keep_alive_seconds = cursor.take_u16()?;
     if version == Version::V5 {
         let mut properties = Properties::take(&mut cursor, Carrier::CONNECT)?;
         while let Some(property) = properties.next()? {

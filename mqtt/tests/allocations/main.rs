@@ -73,22 +73,9 @@ fn connected(version: Version) -> (Connection, Instant) {
         connect_timeout: Duration::from_secs(10),
     };
     let connect = Connect {
-        version,
-        clean_start: true,
         keep_alive_seconds: 60,
-        client_id: text("c"),
-        will: None,
-        username: None,
-        password: None,
-        session_expiry_seconds: None,
-        receive_max: None,
-        packet_bytes_max: None,
         topic_alias_max: 10,
-        request_response_information: false,
-        request_problem_information: true,
-        user_properties: Vec::new(),
-        auth_method: None,
-        auth_data: None,
+        ..Connect::new(version, true, text("c"))
     };
     let mut conn = Connection::new(config, now);
     let mut input = encoded(&Packet::Connect(Box::new(connect)), version);

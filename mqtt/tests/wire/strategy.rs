@@ -163,22 +163,11 @@ fn connect(version: Version) -> impl Strategy<Value = Connect> {
     (identity, numbers, rest).prop_map(move |(identity, numbers, rest)| {
         let (clean_start, keep_alive_seconds, client_id, will, username, password) = identity;
         let mut connect = Connect {
-            version,
-            clean_start,
             keep_alive_seconds,
-            client_id,
             will,
             password: password.filter(|_| version == V5 || username.is_some()),
             username,
-            session_expiry_seconds: None,
-            receive_max: None,
-            packet_bytes_max: None,
-            topic_alias_max: 0,
-            request_response_information: false,
-            request_problem_information: true,
-            user_properties: Vec::new(),
-            auth_method: None,
-            auth_data: None,
+            ..Connect::new(version, clean_start, client_id)
         };
         if version == V5 {
             connect.session_expiry_seconds = numbers.0;
