@@ -2,8 +2,8 @@
 
 use super::bindings::exports::sluice::policy as exported;
 use super::bindings::sluice::policy::types as wit;
-use super::engine::{HOSTCALL_BYTES_MAX, ticks};
-use super::host::{DeadlineExceeded, HostState};
+use super::engine::HOSTCALL_BYTES_MAX;
+use super::host::{DeadlineExceeded, HostState, NEXT_TICK};
 use super::load::{ConnectIndices, Program, wrong_type};
 use super::{convert, convert_asking};
 use crate::policy::actions::Actions;
@@ -31,7 +31,8 @@ pub(in crate::policy) struct Instance {
     subscribe: Option<exported::subscribe::Guest>,
     content: Option<exported::content::Guest>,
     events: Option<exported::events::Guest>,
-    allowances: Allowances,
+    /// How long calls may take.
+    limits: PolicyLimits,
     /// Calls until it is replaced.
     pub(in crate::policy) calls_left: u32,
     /// Calls since they were last added to the policy's total.
@@ -51,24 +52,6 @@ pub(in crate::policy) struct Surroundings {
     pub(in crate::policy) limits: PolicyLimits,
 }
 
-/// A deadline with its ticks, computed once.
-#[derive(Clone, Copy)]
-struct Allowance {
-    time: Duration,
-    ticks: u64,
-}
-
-#[derive(Clone, Copy)]
-struct Allowances {
-    publish: Allowance,
-    subscribe: Allowance,
-    content: Allowance,
-    event: Allowance,
-    connect: Allowance,
-    hasty_connect: Allowance,
-    configure: Allowance,
-}
-
 /// How long `on-connect` may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::policy) enum Patience {
@@ -76,24 +59,6 @@ pub(in crate::policy) enum Patience {
     Whole,
     /// No longer than `on-publish`: other clients of this thread wait.
     OfPublish,
-}
-
-impl Allowances {
-    fn new(limits: &PolicyLimits) -> Self {
-        let allowance = |time| Allowance {
-            time,
-            ticks: ticks(time),
-        };
-        Self {
-            publish: allowance(limits.publish_deadline),
-            subscribe: allowance(limits.subscribe_deadline),
-            content: allowance(limits.content_deadline),
-            event: allowance(limits.event_deadline),
-            connect: allowance(limits.connect_deadline),
-            hasty_connect: allowance(limits.connect_deadline.min(limits.publish_deadline)),
-            configure: allowance(limits.configure_deadline),
-        }
-    }
 }
 
 /// A session as its refresh shows it.
@@ -123,9 +88,8 @@ impl Instance {
         let mut store = Store::new(program.pre.engine(), state);
         store.limiter(|state| &mut state.limiter);
         store.set_hostcall_fuel(HOSTCALL_BYTES_MAX);
-        store.epoch_deadline_callback(|mut store| store.data_mut().deadline.overrun());
-        let allowances = Allowances::new(&around.limits);
-        let instance = run(&mut store, allowances.configure, |store| {
+        store.epoch_deadline_callback(|mut store| store.data_mut().deadline.look());
+        let instance = run(&mut store, around.limits.configure_deadline, |store| {
             program.pre.instantiate(store)
         })
         .map_err(|fault| PolicyErrorKind::Fault(Hook::Instantiate, fault))?;
@@ -156,7 +120,7 @@ impl Instance {
             content: hook!(content),
             events: hook!(events),
             store,
-            allowances,
+            limits: around.limits,
             calls_left: u32::MAX,
             calls_uncounted: 0,
         })
@@ -169,14 +133,14 @@ impl Instance {
 
     pub(in crate::policy) fn configure(&mut self, settings: &str) -> CallResult<Result<(), String>> {
         let setup = &self.setup;
-        run(&mut self.store, self.allowances.configure, |store| {
+        run(&mut self.store, self.limits.configure_deadline, |store| {
             setup.call_configure(store, settings)
         })
     }
 
     pub(in crate::policy) fn self_test(&mut self) -> CallResult<Result<(), String>> {
         let setup = &self.setup;
-        run(&mut self.store, self.allowances.configure, |store| {
+        run(&mut self.store, self.limits.configure_deadline, |store| {
             setup.call_self_test(store)
         })
     }
@@ -190,9 +154,9 @@ impl Instance {
         let Some(connect) = &self.connect else {
             return Err(not_exported());
         };
-        let allowance = match patience {
-            Patience::Whole => self.allowances.connect,
-            Patience::OfPublish => self.allowances.hasty_connect,
+        let allowed = match patience {
+            Patience::Whole => self.limits.connect_deadline,
+            Patience::OfPublish => self.limits.connect_deadline.min(self.limits.publish_deadline),
         };
         let request = convert::connect_request(request);
         let store = &mut self.store;
@@ -200,12 +164,12 @@ impl Instance {
             Connect::Plain(connect) => {
                 let answers: Vec<_> = answers.iter().map(convert::answer).collect();
                 let ask = |store: &mut _| connect.call_on_connect(store, &request, &answers);
-                run(store, allowance, ask).map(convert::connect_outcome)
+                run(store, allowed, ask).map(convert::connect_outcome)
             }
             Connect::Asking(connect) => {
                 let answers: Vec<_> = answers.iter().map(convert_asking::answer).collect();
                 let ask = |store: &mut _| connect.call_on_connect(store, &request, &answers);
-                run(store, allowance, ask).map(convert_asking::connect_outcome)
+                run(store, allowed, ask).map(convert_asking::connect_outcome)
             }
         }
     }
@@ -224,10 +188,14 @@ impl Instance {
             attributes: subject.attributes.to_vec(),
             peer: convert::peer(subject.peer),
         };
-        run(&mut self.store, self.allowances.connect, |store| match connect {
-            Connect::Plain(connect) => connect.call_on_refresh(store, &request),
-            Connect::Asking(connect) => connect.call_on_refresh(store, &request),
-        })
+        run(
+            &mut self.store,
+            self.limits.connect_deadline,
+            |store| match connect {
+                Connect::Plain(connect) => connect.call_on_refresh(store, &request),
+                Connect::Asking(connect) => connect.call_on_refresh(store, &request),
+            },
+        )
         .map(convert::refresh_outcome)
     }
 
@@ -242,7 +210,7 @@ impl Instance {
         let Some(publish) = &self.publish else {
             return Err(not_exported());
         };
-        run(&mut self.store, self.allowances.publish, |store| {
+        run(&mut self.store, self.limits.publish_deadline, |store| {
             publish.call_on_publish(store, session, tag, topic, qos, retain, payload_bytes)
         })
     }
@@ -258,7 +226,7 @@ impl Instance {
         let Some(publish_many) = &self.publish_many else {
             return Err(not_exported());
         };
-        run(&mut self.store, self.allowances.publish, |store| {
+        run(&mut self.store, self.limits.publish_deadline, |store| {
             publish_many.call_on_publish_many(store, session, tag, topics, messages)
         })
     }
@@ -274,7 +242,7 @@ impl Instance {
         let Some(subscribe) = &self.subscribe else {
             return Err(not_exported());
         };
-        run(&mut self.store, self.allowances.subscribe, |store| {
+        run(&mut self.store, self.limits.subscribe_deadline, |store| {
             subscribe.call_on_subscribe(store, session, tag, filter, options)
         })
     }
@@ -293,7 +261,7 @@ impl Instance {
         // The one call whose result may be large: as large as the messages this client may publish.
         self.store
             .set_hostcall_fuel(result_bytes_max.saturating_add(HOSTCALL_BYTES_MAX));
-        let outcome = run(&mut self.store, self.allowances.content, |store| {
+        let outcome = run(&mut self.store, self.limits.content_deadline, |store| {
             content.call_on_message(store, session, tag, &message)
         });
         self.store.set_hostcall_fuel(HOSTCALL_BYTES_MAX);
@@ -310,7 +278,7 @@ impl Instance {
             return Err(not_exported());
         };
         let event = convert::event(event);
-        run(&mut self.store, self.allowances.event, |store| {
+        run(&mut self.store, self.limits.event_deadline, |store| {
             events.call_on_event(store, session, tag, &event)
         })
     }
@@ -324,12 +292,12 @@ fn not_exported() -> Fault {
 /// The one place where guest code runs.
 fn run<R>(
     store: &mut Store<HostState>,
-    allowance: Allowance,
+    allowed: Duration,
     call: impl FnOnce(&mut Store<HostState>) -> wasmtime::Result<R>,
 ) -> CallResult<R> {
     store.data().ticker.call_begins();
-    store.set_epoch_deadline(allowance.ticks);
-    store.data_mut().deadline.start(allowance.time);
+    store.set_epoch_deadline(NEXT_TICK);
+    store.data_mut().deadline.start(allowed);
     match catch_unwind(AssertUnwindSafe(|| call(store))) {
         Ok(Ok(result)) => Ok(result),
         Ok(Err(error)) => Err(explain(&error, store.data())),

@@ -2,7 +2,7 @@
 
 use super::bindings::sluice::policy::{bans, clock, kv, log, metrics, random, services, sessions, types};
 use super::convert;
-use super::engine::{thread_cpu_time, ticks};
+use super::engine::thread_cpu_time;
 use super::ticker::Ticker;
 use crate::policy::actions::{Actions, SessionAction};
 use crate::policy::bans::{BanOrder, BanTarget};
@@ -123,11 +123,15 @@ impl ResourceLimiter for Limiter {
     }
 }
 
+/// Epochs until a call is looked at.
+pub(super) const NEXT_TICK: u64 = 1;
+
 /// The deadline of the call under way.
 ///
-/// Epochs measure the wall, and a preempted thread is not a guilty policy. So at the first overrun only the thread's
-/// CPU clock is noted; the call is ended when that clock has advanced by the whole deadline since. A spinning guest
-/// thus dies within twice its deadline and a tick, an innocent one survives any preemption.
+/// Epochs measure the wall, and a preempted thread is not a guilty policy. So they only say when to look: at the first
+/// tick the thread's CPU clock is noted, and the call is ended at the first one at which that clock has advanced by the
+/// whole deadline since. A spinning guest thus dies within its deadline and two ticks, an innocent one survives any
+/// preemption, and most calls are over before anybody looks.
 #[derive(Default)]
 pub(super) struct Deadline {
     allowed: Duration,
@@ -153,14 +157,14 @@ impl Deadline {
         self.cpu_noted = None;
     }
 
-    /// The epoch says that the wall time is over.
-    pub(super) fn overrun(&mut self) -> wasmtime::Result<UpdateDeadline> {
+    /// A tick has come while the call is under way.
+    pub(super) fn look(&mut self) -> wasmtime::Result<UpdateDeadline> {
         let now = thread_cpu_time();
         let used = now.saturating_sub(*self.cpu_noted.get_or_insert(now));
         if used >= self.allowed && !used.is_zero() {
             return Err(wasmtime::Error::new(DeadlineExceeded(self.allowed)));
         }
-        Ok(UpdateDeadline::Continue(ticks(self.allowed - used) - 1))
+        Ok(UpdateDeadline::Continue(NEXT_TICK))
     }
 }
 
@@ -320,9 +324,9 @@ mod tests {
     fn a_call_that_was_only_preempted_goes_on() {
         let mut deadline = Deadline::default();
         deadline.start(ALLOWED);
-        // The wall says "over" again and again, while the thread has hardly run.
+        // It is looked at again and again, while the thread has hardly run.
         for _ in 0..20 {
-            assert!(matches!(deadline.overrun(), Ok(UpdateDeadline::Continue(1..))));
+            assert!(matches!(deadline.look(), Ok(UpdateDeadline::Continue(1))));
         }
     }
 
@@ -330,15 +334,15 @@ mod tests {
     fn a_call_that_used_its_cpu_time_is_ended() {
         let mut deadline = Deadline::default();
         deadline.start(ALLOWED);
-        assert!(deadline.overrun().is_ok());
+        assert!(deadline.look().is_ok());
         burn(ALLOWED / 2);
-        assert!(deadline.overrun().is_ok());
+        assert!(deadline.look().is_ok());
         burn(ALLOWED);
-        let error = deadline.overrun().err().unwrap();
+        let error = deadline.look().err().unwrap();
         assert!(error.downcast_ref::<DeadlineExceeded>().is_some());
         // The next call begins with its whole time.
         deadline.start(ALLOWED);
-        assert!(deadline.overrun().is_ok());
-        assert!(deadline.overrun().is_ok());
+        assert!(deadline.look().is_ok());
+        assert!(deadline.look().is_ok());
     }
 }

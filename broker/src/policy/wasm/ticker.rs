@@ -1,20 +1,21 @@
 //! The clock of deadlines: a thread that advances the engine's epoch.
 //!
-//! It ticks every millisecond while policies are called. When none has been for a second it dozes, so that a broker with
-//! nothing to decide does not wake up a thousand times a second, and the next call wakes it. Whatever has been running since
-//! before ages on, in larger steps.
+//! It ticks while policies are called. When none has been for a second it dozes, so that a broker with nothing to decide
+//! does not wake up hundreds of times a second, and the next call wakes it. Whatever has been running since before is looked
+//! at less often.
 
 use super::engine::TICK;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 use std::thread::{self, Thread};
+use std::time::Duration;
 use wasmtime::Engine;
 
 /// Ticks without a new call after which it dozes.
-const QUIET_TICKS: u32 = 1_000;
-/// How long it dozes at a time, in ticks. A call that begins in the very moment in which it falls asleep is not heard: its
-/// deadline comes so much later at most.
-const DOZE_TICKS: u32 = 50;
+const QUIET_TICKS: u32 = 350;
+/// How long it dozes at a time. A call that begins in the very moment in which it falls asleep is not heard: it is looked at
+/// so much later at most.
+const DOZE: Duration = Duration::from_millis(50);
 
 /// What calls and the thread tell each other.
 #[derive(Debug, Default)]
@@ -38,14 +39,11 @@ impl Ticker {
         let thread = thread::Builder::new().name("policy-epoch".into()).spawn(move || {
             let mut rhythm = Rhythm::default();
             while let Some(engine) = weak.upgrade() {
-                let beat = rhythm.next(told.called.swap(false, Relaxed));
-                for _ in 0..beat.epochs {
-                    engine.increment_epoch();
-                }
+                engine.increment_epoch();
                 drop(engine);
-                if beat.dozes {
+                if rhythm.dozes(told.called.swap(false, Relaxed)) {
                     told.dozes.store(true, Relaxed);
-                    thread::park_timeout(TICK * DOZE_TICKS);
+                    thread::park_timeout(DOZE);
                     told.dozes.store(false, Relaxed);
                 } else {
                     thread::sleep(TICK);
@@ -80,26 +78,14 @@ struct Rhythm {
     quiet: u32,
 }
 
-/// What is to be done next: so many epochs, then a pause.
-#[derive(Debug, PartialEq, Eq)]
-struct Beat {
-    epochs: u32,
-    dozes: bool,
-}
-
 impl Rhythm {
-    /// `called`: whether a call has begun since the last beat.
-    fn next(&mut self, called: bool) -> Beat {
-        let has_dozed = self.quiet > QUIET_TICKS;
+    /// Whether to doze after this tick; `called`: a call has begun since the last.
+    fn dozes(&mut self, called: bool) -> bool {
         self.quiet = match called {
             true => 0,
             false => self.quiet.saturating_add(1),
         };
-        Beat {
-            // A call that has just woken it must not pay for the time it dozed; those that were there before do.
-            epochs: if has_dozed && !called { DOZE_TICKS } else { 1 },
-            dozes: self.quiet > QUIET_TICKS,
-        }
+        self.quiet > QUIET_TICKS
     }
 }
 
@@ -108,47 +94,17 @@ mod tests {
     use super::*;
     use crate::policy::wasm::engine;
 
-    const TICKS: Beat = Beat {
-        epochs: 1,
-        dozes: false,
-    };
-
-    /// A rhythm that has dozed once.
-    fn dozing() -> Rhythm {
-        let mut rhythm = Rhythm::default();
-        while !rhythm.next(false).dozes {}
-        rhythm
-    }
-
     #[test]
-    fn it_ticks_until_no_call_has_begun_for_a_while() {
+    fn it_ticks_until_no_call_has_begun_for_a_while_and_again_with_the_next() {
         let mut rhythm = Rhythm::default();
-        for _ in 0..QUIET_TICKS {
-            assert_eq!(rhythm.next(false), TICKS);
+        for _ in 0..2 {
+            for _ in 0..QUIET_TICKS {
+                assert!(!rhythm.dozes(false));
+            }
+            assert!(rhythm.dozes(false));
+            assert!(rhythm.dozes(false));
+            assert!(!rhythm.dozes(true));
         }
-        let falls_asleep = Beat {
-            epochs: 1,
-            dozes: true,
-        };
-        assert_eq!(rhythm.next(false), falls_asleep);
-    }
-
-    #[test]
-    fn while_it_dozes_as_much_time_passes_for_a_call_that_goes_on() {
-        let dozes_on = Beat {
-            epochs: DOZE_TICKS,
-            dozes: true,
-        };
-        let mut rhythm = dozing();
-        assert_eq!(rhythm.next(false), dozes_on);
-        assert_eq!(rhythm.next(false), dozes_on);
-    }
-
-    #[test]
-    fn a_call_wakes_it_and_has_not_slept() {
-        let mut rhythm = dozing();
-        assert_eq!(rhythm.next(true), TICKS);
-        assert_eq!(rhythm.next(false), TICKS);
     }
 
     #[test]
