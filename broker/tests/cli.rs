@@ -220,6 +220,28 @@ fn check_tries_the_policies() {
 }
 
 #[test]
+fn check_says_what_is_in_the_way_of_the_data() {
+    let shell = Shell::new();
+    shell.write("file", "");
+    for (dir, is_good) in [
+        ("new/data", true),
+        (".", true),
+        ("file", false),
+        ("file/data", false),
+    ] {
+        shell.write("sluice.toml", &format!("# the data\ndata_dir = {dir:?}\n"));
+        let ended = shell.run(&["check", "--config", "sluice.toml"]);
+        assert_eq!(ended.code == 0, is_good, "{dir}: {}", ended.err);
+        if !is_good {
+            let says = |part| assert!(ended.err.contains(part), "{part}: {}", ended.err);
+            says("sluice.toml:2: data_dir: ");
+            says("file is not a directory: ");
+        }
+        assert!(!shell.path().join("new").exists(), "nothing is made");
+    }
+}
+
+#[test]
 fn a_missing_file_is_named() {
     let ended = Shell::new().run(&["run", "--config", "none.toml"]);
     assert_eq!(ended.code, 1);

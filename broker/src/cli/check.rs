@@ -7,7 +7,7 @@ use crate::net::tls;
 use crate::policy::{Policies, PolicyError, PolicyNotice, PolicyObserver, PolicyWatch};
 use clap::Args;
 use serde_json::{Value, json};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -74,6 +74,15 @@ fn examine(config: &Config) -> Findings {
     let encryption = tls::Acceptors::load(config, SystemTime::now(), &tls::Acceptors::default());
     warnings.extend(encryption.acceptors.warnings);
     problems.extend(encryption.problems);
+    if let Some(what) = config.data_dir.as_deref().and_then(in_the_way_of) {
+        problems.push(Problem {
+            file: config.file.clone(),
+            line: config.lines.of("data_dir"),
+            key: "data_dir".to_owned(),
+            what,
+            remedy: "name a directory, or one that can be made".to_owned(),
+        });
+    }
     let (listeners, policies) = (config.listeners.len(), config.policies.len());
     let summary = format!(
         "{}: no problems; {listeners} listener{}, {policies} polic{}",
@@ -90,6 +99,12 @@ fn examine(config: &Config) -> Findings {
         warnings,
         summary,
     }
+}
+
+/// Why this can be no directory, whoever starts the broker. Nothing is made: that is for the user it runs as.
+fn in_the_way_of(dir: &Path) -> Option<String> {
+    let there = dir.ancestors().find(|place| place.symlink_metadata().is_ok())?;
+    (!there.is_dir()).then(|| format!("{} is not a directory", there.display()))
 }
 
 fn problem(config: &Config, error: &PolicyError) -> Problem {
