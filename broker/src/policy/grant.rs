@@ -35,9 +35,8 @@ pub(super) struct Grants(Box<[Rule]>);
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 struct Rule {
     filter: Box<str>,
-    /// Bytes before the first wildcard: compared as a whole.
     #[serde(skip)]
-    literal_bytes: usize,
+    start: Start,
     action: GrantAction,
     qos_max: u8,
     retain: bool,
@@ -106,7 +105,7 @@ impl Grants {
                 )));
             }
             let rule = |filter: String, verdict| Rule {
-                literal_bytes: literal_bytes(&filter),
+                start: Start::of(&filter),
                 filter: filter.into_boxed_str(),
                 action: grant.action,
                 qos_max: grant.qos_max,
@@ -131,7 +130,8 @@ impl Grants {
 
     /// Decides on a publish.
     pub(super) fn publish(&self, topic: &str, qos: u8, retain: bool) -> Ruling {
-        let matching = |rule: &&Rule| rule.action != GrantAction::Subscribe && rule.matches(topic);
+        let first = first_bytes(topic);
+        let matching = |rule: &&Rule| rule.action != GrantAction::Subscribe && rule.matches(topic, first);
         let Some(rule) = self.0.iter().find(matching) else {
             return Ruling::Deny(Cause::NoRule);
         };
@@ -175,7 +175,7 @@ impl TryFrom<Box<[Rule]>> for Grants {
             if rule.qos_max > 2 {
                 return Err("a grant has no valid QoS");
             }
-            rule.literal_bytes = literal_bytes(&rule.filter);
+            rule.start = Start::of(&rule.filter);
         }
         Ok(Self(rules))
     }
@@ -269,31 +269,70 @@ fn check_filter(filter: &str) -> Result<(), &'static str> {
 }
 
 impl Rule {
-    fn matches(&self, topic: &str) -> bool {
-        matches(&self.filter, self.literal_bytes, topic)
+    /// Whether a topic name that has these [`first_bytes`] is in the filter.
+    fn matches(&self, topic: &str, first: u64) -> bool {
+        self.start.may_match(first) && self.start.matches(&self.filter, topic)
     }
 }
 
-fn literal_bytes(filter: &str) -> usize {
-    filter.find(['+', '#']).unwrap_or(filter.len())
+/// How a filter begins. Most rules that do not match are told by that, without a look at the filter, which is somewhere
+/// else in memory.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+struct Start {
+    /// Bytes before the first wildcard: compared as a whole.
+    literal_bytes: usize,
+    /// The [`first_bytes`] of every topic name in the filter, as far as the mask goes.
+    first: u64,
+    mask: u64,
 }
 
-/// Whether a topic name is in a filter that has so many bytes before its first wildcard.
-fn matches(filter: &str, literal_bytes: usize, topic: &str) -> bool {
-    // Most rules are decided here: plain topics, and prefixes followed by `#`.
-    let Some((literal, wild)) = filter.split_at_checked(literal_bytes) else {
-        return false;
-    };
-    let Some(rest) = topic.strip_prefix(literal) else {
+impl Start {
+    fn of(filter: &str) -> Self {
+        let literal_bytes = filter.find(['+', '#']).unwrap_or(filter.len());
+        let (literal, wild) = filter.split_at_checked(literal_bytes).unwrap_or_default();
         // `a/#` contains `a` itself.
-        return wild == "#" && literal.strip_suffix('/') == Some(topic);
-    };
-    match wild {
-        "" => rest.is_empty(),
-        _ if literal.is_empty() && topic.starts_with('$') => false,
-        "#" => true,
-        _ => filter_matches(filter, topic),
+        let parent = literal.strip_suffix('/').filter(|_| wild == "#");
+        let certain = parent.unwrap_or(literal);
+        let unknown = u64::BITS - 8 * u32::try_from(certain.len().min(8)).unwrap_or(8);
+        Self {
+            literal_bytes,
+            first: first_bytes(certain),
+            mask: u64::MAX.checked_shr(unknown).unwrap_or(0),
+        }
     }
+
+    /// False: no topic name with these [`first_bytes`] is in the filter.
+    fn may_match(self, first: u64) -> bool {
+        first & self.mask == self.first
+    }
+
+    /// Whether a topic name is in the filter that begins so.
+    fn matches(self, filter: &str, topic: &str) -> bool {
+        // Most rules are decided here: plain topics, and prefixes followed by `#`.
+        let Some((literal, wild)) = filter.split_at_checked(self.literal_bytes) else {
+            return false;
+        };
+        let Some(rest) = topic.strip_prefix(literal) else {
+            // `a/#` contains `a` itself.
+            return wild == "#" && literal.strip_suffix('/') == Some(topic);
+        };
+        match wild {
+            "" => rest.is_empty(),
+            _ if literal.is_empty() && topic.starts_with('$') => false,
+            "#" => true,
+            _ => filter_matches(filter, topic),
+        }
+    }
+}
+
+/// The first eight bytes; 0, which is in no topic, where there are fewer. The first is the lowest.
+fn first_bytes(text: &str) -> u64 {
+    let mut first = [0; 8];
+    first
+        .iter_mut()
+        .zip(text.bytes())
+        .for_each(|(to, from)| *to = from);
+    u64::from_le_bytes(first)
 }
 
 /// Whether every topic in `inner` is in `outer`.

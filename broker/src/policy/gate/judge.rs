@@ -53,9 +53,7 @@ impl Sitting {
     }
 
     pub(super) fn publish(&mut self, host: &Host, message: &PublishFacts<'_>) -> PublishVerdict {
-        if let Some(cache) = &self.cache
-            && let Some(verdict) = cache.get(message.topic, Key::of(message))
-        {
+        if let Some(verdict) = self.cached(message) {
             host.tally.count(Tier::Cache);
             return verdict.clone();
         }
@@ -87,6 +85,12 @@ impl Sitting {
         });
         self.remember(message, &verdict, reuse);
         verdict
+    }
+
+    /// A verdict that was kept and may still be used.
+    #[inline]
+    pub(super) fn cached(&self, message: &PublishFacts<'_>) -> Option<&PublishVerdict> {
+        self.cache.as_ref()?.get(message.topic, Key::of(message))
     }
 
     /// Keeps a verdict if it may be reused.

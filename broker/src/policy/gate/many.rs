@@ -2,7 +2,6 @@
 
 use super::{Gate, Seat, Sitting};
 use crate::policy::Host;
-use crate::policy::cache::{Key, VerdictCache};
 use crate::policy::local::{Bench, with_bench};
 use crate::policy::notice::{Fault, FaultKind};
 use crate::policy::packed::Packed;
@@ -64,7 +63,11 @@ impl Gate {
     pub fn publish_unasked(&mut self, message: &PublishFacts<'_>) -> Option<PublishVerdict> {
         let Self { host, sitting } = self;
         sitting.catch_up(host);
-        let is_decided = sitting.is_unjudged() || !sitting.is_to_be_asked(message);
+        if let Some(verdict) = sitting.cached(message) {
+            host.tally.count(Tier::Cache);
+            return Some(verdict.clone());
+        }
+        let is_decided = sitting.is_unjudged() || !sitting.do_rules_ask(message);
         is_decided.then(|| sitting.publish(host, message))
     }
 
@@ -170,7 +173,7 @@ impl Sitting {
         };
         let all = self.cache.is_none() && self.one_decides();
         for message in messages.iter().take(Gate::MANY).map(facts) {
-            if all || self.is_to_be_asked(&message) {
+            if all || (self.cached(&message).is_none() && self.do_rules_ask(&message)) {
                 let is_full = question.messages.len() >= asked_max
                     || question.topics.len() + message.topic.len() > TOPICS_BYTES_MAX;
                 let Ok(topic_bytes) = u16::try_from(message.topic.len()) else {
@@ -202,12 +205,8 @@ impl Sitting {
             && seat.terms.as_ref().is_none_or(|terms| terms.grants.is_none()))
     }
 
-    /// Whether neither the cache nor the rules decide.
-    fn is_to_be_asked(&self, message: &PublishFacts<'_>) -> bool {
-        let cached = |cache: &VerdictCache| cache.get(message.topic, Key::of(message)).is_some();
-        if self.cache.as_deref().is_some_and(cached) {
-            return false;
-        }
+    /// Whether the rules leave it to a policy.
+    fn do_rules_ask(&self, message: &PublishFacts<'_>) -> bool {
         let asked = Cell::new(false);
         let note = |_: &Seat| {
             asked.set(true);
