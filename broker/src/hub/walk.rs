@@ -54,8 +54,8 @@ impl Hub {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{attach, hub};
     use super::*;
+    use crate::hub::testing::{attach, hub};
     use std::collections::HashSet;
 
     #[test]
