@@ -73,8 +73,8 @@ impl Gate {
 
     /// Judges messages the client publishes, in their order, as [`Gate::publish`] judges each. None has QoS 2.
     ///
-    /// `facts` tells what is judged of each. Gives at least one verdict, if there is a message, and at most as many as there are messages. Those without one are
-    /// to be judged once those with one are dealt with: that may matter to a policy.
+    /// `facts` tells what is judged of each. Gives at least one verdict, if there is a message, and at most as many as there
+    /// are messages. Those without one are to be judged once those with one are dealt with: that may matter to a policy.
     pub fn publish_many<M>(
         &mut self,
         messages: &[M],
