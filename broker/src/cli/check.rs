@@ -69,19 +69,14 @@ fn examine(config: &Config) -> Findings {
             None => Ok(()),
         });
     let errors = started.err().unwrap_or_default();
-    let mut problems: Vec<Problem> = errors.iter().map(|error| problem(config, error)).collect();
+    let mut problems: Vec<Problem> = errors.iter().map(|error| policy_problem(config, error)).collect();
     let mut warnings = config.warnings.clone();
     let encryption = tls::Acceptors::load(config, SystemTime::now(), &tls::Acceptors::default());
     warnings.extend(encryption.acceptors.warnings);
     problems.extend(encryption.problems);
     if let Some(what) = config.data_dir.as_deref().and_then(in_the_way_of) {
-        problems.push(Problem {
-            file: config.file.clone(),
-            line: config.lines.of("data_dir"),
-            key: "data_dir".to_owned(),
-            what,
-            remedy: "name a directory, or one that can be made".to_owned(),
-        });
+        let remedy = "name a directory, or one that can be made";
+        problems.push(problem(config, "data_dir".to_owned(), what, remedy));
     }
     let (listeners, policies) = (config.listeners.len(), config.policies.len());
     let summary = format!(
@@ -107,18 +102,22 @@ fn in_the_way_of(dir: &Path) -> Option<String> {
     (!there.is_dir()).then(|| format!("{} is not a directory", there.display()))
 }
 
-fn problem(config: &Config, error: &PolicyError) -> Problem {
+fn policy_problem(config: &Config, error: &PolicyError) -> Problem {
     let key = if error.policy.is_empty() {
         String::new()
     } else {
         format!("policy.{}", error.policy)
     };
+    problem(config, key, error.kind.to_string(), "")
+}
+
+fn problem(config: &Config, key: String, what: String, remedy: &str) -> Problem {
     Problem {
         file: config.file.clone(),
         line: config.lines.of(&key),
         key,
-        what: error.kind.to_string(),
-        remedy: String::new(),
+        what,
+        remedy: remedy.to_owned(),
     }
 }
 

@@ -164,9 +164,7 @@ impl Hub {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Limits;
-    use crate::event::Events;
-
+    use crate::hub::testing;
     use parking_lot::Mutex;
     use std::collections::BTreeMap;
     use std::sync::Arc;
@@ -176,9 +174,7 @@ mod tests {
 
     /// A hub that takes over what is on the disk, and keeps its bans there.
     fn start(disk: &Disk) -> Result<(Hub, usize), RestoreBansError> {
-        let metrics = Arc::default();
-        let events = Events::new(Arc::clone(&metrics));
-        let hub = Hub::new(Limits::default(), sluice_store::Store::memory(), metrics, events);
+        let hub = testing::hub();
         let journal = {
             let disk = Arc::clone(disk);
             move |key, value| match value {

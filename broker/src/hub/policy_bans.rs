@@ -164,15 +164,10 @@ fn network(text: &str) -> Result<Network, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Limits;
-    use crate::event::Events;
-    use crate::hub::Caller;
-    use std::sync::Arc;
+    use crate::hub::{Caller, testing};
 
     fn start() -> (PolicyBans, Banned) {
-        let metrics = Arc::default();
-        let events = Events::new(Arc::clone(&metrics));
-        Hub::new(Limits::default(), sluice_store::Store::memory(), metrics, events).policy_bans()
+        testing::hub().policy_bans()
     }
 
     fn order(target: BanTarget, seconds: u32) -> BanOrder {

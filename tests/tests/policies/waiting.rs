@@ -24,6 +24,17 @@ fn waiting() -> usize {
     asked.and_then(|count| count.parse().ok()).unwrap_or(WAITING)
 }
 
+/// A service that says yes once its gate is open.
+fn held() -> (Arc<Gate>, Service) {
+    let gate = Arc::new(Gate::default());
+    let held = Arc::clone(&gate);
+    let service = Service::start(move |_| {
+        held.pass();
+        ok("yes")
+    });
+    (gate, service)
+}
+
 /// A client that waits for nothing.
 fn plain(broker: &Broker) -> Peer {
     let (peer, connack) = try_join(broker, "gate", &connect(V5, unique("plain")).username("plain"));
@@ -62,12 +73,7 @@ fn show(when: &str, took: &[Duration]) {
 #[test]
 fn whoever_waits_for_a_service_costs_others_nothing_and_needs_no_instance() {
     let count = waiting();
-    let gate = Arc::new(Gate::default());
-    let held = Arc::clone(&gate);
-    let service = Service::start(move |_| {
-        held.pass();
-        ok("yes")
-    });
+    let (gate, service) = held();
     let limits = format!(
         "timeout = \"60 s\"\nin_flight_max = {IN_FLIGHT}\nqueue_max = {count}\n[limits]\nconnections_max = 100_000"
     );
@@ -125,12 +131,7 @@ fn whoever_waits_for_a_service_costs_others_nothing_and_needs_no_instance() {
 
 #[test]
 fn who_finds_the_queue_full_is_refused_at_once_and_the_others_are_not() {
-    let gate = Arc::new(Gate::default());
-    let held = Arc::clone(&gate);
-    let service = Service::start(move |_| {
-        held.pass();
-        ok("yes")
-    });
+    let (gate, service) = held();
     let limits = "timeout = \"60 s\"\nin_flight_max = 1\nqueue_max = 2";
     let broker = asking(&format!("http://{}", service.address()), limits, &[]);
     let ask = || {
@@ -161,12 +162,7 @@ fn who_finds_the_queue_full_is_refused_at_once_and_the_others_are_not() {
 
 #[test]
 fn a_client_that_goes_away_takes_its_question_with_it() {
-    let gate = Arc::new(Gate::default());
-    let held = Arc::clone(&gate);
-    let service = Service::start(move |_| {
-        held.pass();
-        ok("yes")
-    });
+    let (gate, service) = held();
     let limits = "timeout = \"60 s\"\nin_flight_max = 1\nqueue_max = 1";
     let broker = asking(&format!("http://{}", service.address()), limits, &[]);
     let ask = || {
@@ -195,12 +191,7 @@ fn a_client_that_goes_away_takes_its_question_with_it() {
 
 #[test]
 fn what_a_client_sent_before_it_went_counts_once_it_is_admitted() {
-    let gate = Arc::new(Gate::default());
-    let held = Arc::clone(&gate);
-    let service = Service::start(move |_| {
-        held.pass();
-        ok("yes")
-    });
+    let (gate, service) = held();
     let limits = "timeout = \"60 s\"";
     let broker = asking(&format!("http://{}", service.address()), limits, &[]);
     let topic = unique("brief/");
@@ -227,12 +218,7 @@ fn what_a_client_sent_before_it_went_counts_once_it_is_admitted() {
 
 #[test]
 fn a_client_that_authenticates_again_goes_on_meanwhile() {
-    let gate = Arc::new(Gate::default());
-    let held = Arc::clone(&gate);
-    let service = Service::start(move |_| {
-        held.pass();
-        ok("yes")
-    });
+    let (gate, service) = held();
     let broker = asking(
         &format!("http://{}", service.address()),
         "timeout = \"60 s\"",

@@ -53,10 +53,22 @@ impl Sitting {
     }
 
     pub(super) fn publish(&mut self, host: &Host, message: &PublishFacts<'_>) -> PublishVerdict {
-        if let Some(verdict) = self.cached(message) {
-            host.tally.count(Tier::Cache);
-            return verdict.clone();
+        match self.kept(host, message) {
+            Some(verdict) => verdict,
+            None => self.decide(host, message),
         }
+    }
+
+    /// What was decided before on the same, if that may still be used.
+    #[inline]
+    pub(super) fn kept(&self, host: &Host, message: &PublishFacts<'_>) -> Option<PublishVerdict> {
+        let verdict = self.cached(message)?;
+        host.tally.count(Tier::Cache);
+        Some(verdict.clone())
+    }
+
+    /// [`Sitting::publish`] of what was not kept.
+    pub(super) fn decide(&mut self, host: &Host, message: &PublishFacts<'_>) -> PublishVerdict {
         if self.is_unjudged() {
             return PublishVerdict::Deny(Box::new(unjudged(self.seated)));
         }

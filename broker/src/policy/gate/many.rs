@@ -63,12 +63,12 @@ impl Gate {
     pub fn publish_unasked(&mut self, message: &PublishFacts<'_>) -> Option<PublishVerdict> {
         let Self { host, sitting } = self;
         sitting.catch_up(host);
-        if let Some(verdict) = sitting.cached(message) {
-            host.tally.count(Tier::Cache);
-            return Some(verdict.clone());
+        let kept = sitting.kept(host, message);
+        if kept.is_some() {
+            return kept;
         }
         let is_decided = sitting.is_unjudged() || !sitting.do_rules_ask(message);
-        is_decided.then(|| sitting.publish(host, message))
+        is_decided.then(|| sitting.decide(host, message))
     }
 
     /// Judges messages the client publishes, in their order, as [`Gate::publish`] judges each. None has QoS 2.
